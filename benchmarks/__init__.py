@@ -1,0 +1,1 @@
+"""Benchmarks of amstream: `python -m benchmarks list | run NAME`, and the demo, `python -m benchmarks.demo`."""

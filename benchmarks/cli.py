@@ -1,0 +1,92 @@
+"""`python -m benchmarks list | run NAME`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks import provenance
+from benchmarks.kept_cells import FOLDER, KeptCells
+from benchmarks.metrics import collect
+from benchmarks.report import as_json, as_tables, notes
+from benchmarks.runner import Measured, measure_cells, torch_threads
+from benchmarks.scenario import MissingDataError, Plan, RunScale, Scenario
+from benchmarks.scenarios import SCENARIOS
+
+INTERRUPTED = 130
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Benchmarks of amstream.")
+output = Console()
+messages = Console(stderr=True)
+
+
+@app.command("list")
+def list_scenarios() -> None:
+    """The scenarios: what each measures and the data it needs."""
+    table = Table("name", "measures", "data")
+    table.columns[0].no_wrap = True
+    for scenario in SCENARIOS.values():
+        table.add_row(scenario.name, scenario.measures, scenario.data)
+    output.print(table)
+
+
+@app.command("run")
+def run_scenario(
+    name: Annotated[str, typer.Argument(help="A scenario; `list` shows them.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of data sets.", exists=True, file_okay=False, show_default=False)
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many; the scenario's own by default.")] = None,
+    scale: Annotated[RunScale, typer.Option(help="How much of the scenario to run.")] = RunScale.QUICK,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the metrics here.", dir_okay=False)] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what an earlier run has finished.")] = False,
+) -> None:
+    """Run a scenario, from where it was interrupted if it was, and print its table."""
+    if name not in SCENARIOS:
+        _refuse(f"unknown scenario {name!r}; there are: {', '.join(SCENARIOS)}")
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        _refuse(f"--json: there is no folder {json_file.absolute().parent}")
+    scenario = SCENARIOS[name]
+    plan = Plan(scale=scale, seeds=seeds or scenario.seeds[scale], data=data)
+    commit, machine = provenance.commit(), provenance.machine(scenario.threads)
+    context = {"commit": commit, "machine": machine, "scale": scale.value, "sources": provenance.sources_digest()}
+    kept = KeptCells(FOLDER, scenario.name, context)
+    if fresh:
+        kept.forget()
+    try:
+        metrics = collect(_measured(scenario, plan, kept), scenario.best_by)
+    except MissingDataError as missing:
+        _refuse(str(missing))
+    except KeyboardInterrupt:
+        messages.print(f"interrupted; {len(kept)} finished cells are kept, the same command continues")
+        raise typer.Exit(INTERRUPTED) from None
+    if json_file is not None:
+        report: dict[str, Any] = as_json(scenario, plan, commit, machine, metrics)
+        json_file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    for table in as_tables(scenario, plan, metrics):
+        output.print(table)
+    for note in notes(scenario, plan, metrics):
+        output.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _measured(scenario: Scenario, plan: Plan, kept: KeptCells) -> list[Measured]:
+    cells = list(scenario.cells(plan))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    measured = []
+    with torch_threads(scenario.threads), Progress(*columns, console=messages) as progress:
+        task = progress.add_task(scenario.name, total=len(cells))
+        for one in measure_cells(cells, kept):
+            measured.append(one)
+            progress.update(task, advance=1, description=f"{scenario.name} {one.cell.method} {one.cell.at}".rstrip())
+    return measured
+
+
+def _refuse(message: str) -> NoReturn:
+    messages.print(f"error: {message}", style="red", soft_wrap=True, markup=False, highlight=False)
+    raise typer.Exit(2)

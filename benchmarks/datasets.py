@@ -1,0 +1,58 @@
+"""Data sets as tensors, each with a digest, so that a result is never taken for another data set's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Args: x: (n, N) float32.  y: class indices, (n,) int64."""
+
+    name: str
+    x: Tensor
+    y: Tensor
+
+    @cached_property
+    def digest(self) -> str:
+        digest = hashlib.sha256()
+        for tensor in (self.x, self.y):
+            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def shuffled(self, seed: int) -> tuple[Tensor, Tensor]:
+        """(x, y) in the order of `seed`."""
+        order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(seed))
+        return self.x[order], self.y[order]
+
+
+@cache
+def digits() -> Dataset:
+    """scikit-learn's 1,797 digits: 8 by 8 pixels from 0 to 16, ten classes. Comes with scikit-learn."""
+    bunch = load_digits()
+    return Dataset("digits", torch.tensor(bunch.data, dtype=torch.float32), torch.tensor(bunch.target))
+
+
+def mnist_start(folder: Path | None, samples: int) -> Dataset | None:
+    """The start of MNIST's training set, 784 pixels from 0 to 255; None without mnist_full.npz in `folder`."""
+    if folder is None or not (folder / "mnist_full.npz").exists():
+        return None
+    with numpy.load(folder / "mnist_full.npz") as arrays:
+        x, y = torch.tensor(arrays["x_train"][:samples]), torch.tensor(arrays["y_train"][:samples])
+    return Dataset("mnist", x.flatten(start_dim=1).float(), y.long())
+
+
+def synthetic_pixels(samples: int) -> Dataset:
+    """Uniform noise in MNIST's shape: enough to time a step, not to learn from."""
+    generator = torch.Generator().manual_seed(0)
+    x = 255 * torch.rand(samples, 784, generator=generator)
+    return Dataset("synthetic", x, torch.randint(10, (samples,), generator=generator))

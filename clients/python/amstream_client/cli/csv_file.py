@@ -1,0 +1,123 @@
+"""CSV files, read as a stream: with or without a header, empty fields = missing values."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from amstream_client.cli.batch import Batch, DataFileError, Layout, to_label, to_number
+
+Value = TypeVar("Value")
+Record = tuple[int, list[str]]  # row number, fields
+
+
+def read_csv(path: Path, layout: Layout, size: int) -> Iterator[Batch]:
+    with path.open("rb") as binary, TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+        length = os.fstat(binary.fileno()).st_size
+        records = _records(path, text)
+        first = next(records, None)
+        if first is None:
+            raise DataFileError(f"{path}: is empty")
+        columns = _columns(path, first, layout)
+        data = records if columns.has_header else chain([first], records)
+        while part := list(islice(data, size)):
+            yield _batch(path, part, columns, layout, binary.tell() / length)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    names: list[str]  # as messages show them
+    features: list[int]
+    label: int | None
+    weight: int | None
+    has_header: bool
+
+
+def _records(path: Path, text: TextIOWrapper) -> Iterator[Record]:
+    row = 0
+    try:
+        for row, fields in enumerate(csv.reader(text, strict=True), start=1):
+            if fields:  # a blank line has none
+                yield row, fields
+    except csv.Error as error:
+        raise DataFileError(f"{path}, row {row + 1}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataFileError(f"{path}, after row {row}: is not UTF-8") from error
+
+
+def _columns(path: Path, first: Record, layout: Layout) -> _Columns:
+    row, fields = first
+    names = [field.strip() for field in fields]
+    label, weight = (_named(path, row, names, name) for name in (layout.label, layout.weight))
+    features = [column for column in range(len(fields)) if column not in (label, weight)]
+    if label is None and len(features) == layout.inputs + 1:
+        label = features.pop()
+    if len(features) != layout.inputs:
+        raise DataFileError(
+            f"{path}: {len(features)} columns of features, but the model has {layout.inputs} inputs"
+            " (a label is the last column, or --label names it)"
+        )
+    has_header = layout.label is not None or layout.weight is not None or _is_header([fields[i] for i in features])
+    shown = [f"'{name}'" for name in names] if has_header else [str(i) for i in range(1, len(fields) + 1)]
+    return _Columns(shown, features, label, weight, has_header)
+
+
+def _named(path: Path, row: int, names: list[str], name: str | None) -> int | None:
+    if name is None:
+        return None
+    if names.count(name) != 1:
+        raise DataFileError(f"{path}, row {row}: {names.count(name)} columns are named '{name}', not 1")
+    return names.index(name)
+
+
+def _is_header(features: list[str]) -> bool:
+    """Whether all are names. One word among numbers is a bad value, which taking the row for a header would hide."""
+    texts = [text for text in features if text.strip()]
+    return bool(texts) and not any(_is_number(text) for text in texts)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        to_number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _batch(path: Path, part: list[Record], columns: _Columns, layout: Layout, share_read: float) -> Batch:
+    def convert(record: Record, column: int, read: Callable[[str], Value]) -> Value:
+        row, fields = record
+        try:
+            return read(fields[column])
+        except ValueError as error:
+            raise DataFileError(f"{path}, row {row}, column {columns.names[column]}: {error}") from error
+
+    for row, fields in part:
+        if len(fields) != len(columns.names):
+            raise DataFileError(f"{path}, row {row}: {len(fields)} columns, but {len(columns.names)} in the first row")
+    x = [[convert(record, column, to_number) for column in columns.features] for record in part]
+    label, weight = columns.label, columns.weight
+    return Batch(
+        x=np.array(x, dtype=np.float32),
+        y=None if label is None else [convert(record, label, lambda text: to_label(text, layout)) for record in part],
+        weight=None if weight is None else [convert(record, weight, _to_weight) for record in part],
+        first_row=part[0][0],
+        last_row=part[-1][0],
+        share_read=share_read,
+    )
+
+
+def _to_weight(text: str) -> float:
+    weight = to_number(text)
+    if math.isnan(weight):
+        raise ValueError("the weight is missing")
+    return weight

@@ -1,0 +1,168 @@
+"""`amstream learn`: a file into a model's stream, so that an interrupted run can be run again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.text import Text
+
+from amstream_client.cli.batch import DataFileError, Layout
+from amstream_client.cli.connection import KeyOption, UrlOption, connected
+from amstream_client.cli.files import read_batches, sha256_of
+from amstream_client.cli.output import JsonOption, console, print_json
+from amstream_client.client import Client
+from amstream_client.errors import AmstreamError, Invalid, Unavailable
+
+RETRIES = 6  # about 5 s: a service that restarts does not end a long run
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@dataclass
+class Tally:
+    accepted: int = 0
+    last_entry: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pass over one file: what decides how its batches are cut, and so what its idempotency keys stand for."""
+
+    model: str
+    file: Path
+    layout: Layout
+    batch_size: int
+    pass_number: int
+
+    def key_of_batch(self, digest: str, number: int) -> str:
+        parts = (
+            digest,
+            self.model,
+            self.layout.label,
+            self.layout.weight,
+            self.batch_size,
+            self.pass_number,
+            number,
+        )
+        return "file-" + hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def learn(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A .csv with or without a header (empty field = missing value), or a .npz with arrays x, y and,"
+            " if samples have weights, weight.",
+        ),
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column or array of labels; a CSV then has a header. Default: the last column; y in a .npz.",
+        ),
+    ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The column or array of weights. Default: none; weight in a .npz."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per request.")] = 256,
+    pass_number: Annotated[
+        int, typer.Option("--pass", min=1, help="Raise it to learn a file once more, after a restore too: --pass 2.")
+    ] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Return only when everything is learned.")] = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn the samples of a file, in its order. The whole file is checked before anything is sent.
+
+    The same command on the same file, run again within an hour (as long as the service keeps keys), goes on where the
+    first run stopped and learns nothing twice. To learn the file again on purpose, add --pass 2.
+
+    \b
+    Examples:
+    amstream learn digits digits.csv --label digit --wait
+    amstream learn digits more.npz --batch 64
+    """
+    with connected(context, url, key, retries=RETRIES) as client:
+        tally = Tally()
+        try:
+            spec = client.model(model).spec
+            run = Run(model, file, Layout.to_learn(spec, label, weight), batch, pass_number)
+            _check(run)
+            _send(client, run, tally)
+            if wait and tally.last_entry is not None:
+                wait_until_learned(client, model, spec["inputs"], tally.last_entry)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted: {_so_far(tally)}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except AmstreamError as error:
+            if not tally.accepted:
+                raise
+            raise AmstreamError(f"{error} ({_so_far(tally)})") from error
+    if as_json:
+        print_json({"model": model, "accepted": tally.accepted, "last_entry": tally.last_entry, "learned": wait})
+    else:
+        typer.echo(f"{tally.accepted} samples {'learned' if wait else 'accepted'}")
+
+
+def _so_far(tally: Tally) -> str:
+    return f"{tally.accepted} samples accepted; the same command on the same file goes on from there"
+
+
+def _check(run: Run) -> None:
+    """A bad row found half-way would have to be repaired, and the repaired file would be another one to its keys."""
+    for batch in read_batches(run.file, run.layout, run.batch_size):
+        if batch.y is None:
+            raise DataFileError(f"{run.file}: has no labels")
+
+
+def _send(client: Client, run: Run, tally: Tally) -> None:
+    digest = sha256_of(run.file)
+    screen = console(stderr=True)
+    with Progress(
+        BarColumn(), _SamplesColumn(), TimeRemainingColumn(), console=screen, disable=not screen.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=1.0, accepted=0)
+        for number, batch in enumerate(read_batches(run.file, run.layout, run.batch_size)):
+            if batch.y is None:
+                raise DataFileError(f"{run.file}: changed while it was read")
+            key = run.key_of_batch(digest, number)
+            try:
+                answer = client.learn(run.model, batch.x, batch.y, batch.weight, idempotency_key=key)
+            except Invalid as error:
+                raise DataFileError(f"{run.file}, rows {batch.first_row} to {batch.last_row}: {error}") from error
+            tally.accepted += answer.accepted
+            tally.last_entry = answer.entries[-1] if answer.entries else tally.last_entry
+            progress.update(task, completed=batch.share_read, accepted=tally.accepted)
+
+
+def wait_until_learned(client: Client, model: str, inputs: int, entry: str) -> None:
+    """Waits for as long as the learner gets on; raises Unavailable when it stands still."""
+    probe = np.zeros((1, inputs))
+    version = None
+    while True:
+        try:
+            client.predict(model, probe, min_entry=entry)
+            return
+        except Unavailable:
+            reached = client.model(model).model_version
+            if reached == version:
+                raise
+            version = reached
+
+
+class _SamplesColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        accepted, elapsed_s = task.fields["accepted"], task.elapsed
+        rate = f"{accepted / elapsed_s:,.0f}" if elapsed_s else "-"
+        return Text(f"{accepted:,} samples, {rate} samples/s")

@@ -1,0 +1,184 @@
+"""A service in this process, for tests of code that uses the client.
+
+    fake = FakeService()
+    client = Client(key=fake.key, transport=fake.transport())
+
+It answers as the real one does, and learns one thing only: how often each class came. Samples are applied at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import httpx
+import msgpack
+import numpy as np
+
+from amstream_client.wire import Accepted, Label, Model, Predictions, Restored, Snapshot, Spec
+
+CREATED_AT = "2025-01-01T00:00:00Z"
+DEFAULTS: dict[str, Any] = {"task": "classification", "hidden": [100, 100], "learner": "am-mem", "seed": 0}
+LABEL_TYPES = {str: "string", int: "integer", bool: "boolean"}
+
+
+@dataclass
+class FakeModel:
+    spec: Spec
+    version: int = 0
+    x: list[list[float]] = field(default_factory=list)  # NaN = missing
+    y: list[Label] = field(default_factory=list)
+    weight: list[float] = field(default_factory=list)
+    snapshots: dict[str, tuple[Snapshot, int]] = field(default_factory=dict)  # with the samples learned by then
+    accepted: dict[str, tuple[str, Accepted]] = field(default_factory=dict)  # by Idempotency-Key: digest, answer
+
+    @property
+    def applied_entry(self) -> str | None:
+        return f"{self.version}-0" if self.version else None
+
+
+class FakeService:
+    def __init__(self, key: str = "amk_fake") -> None:
+        self.key = key
+        self.models: dict[str, FakeModel] = {}
+        self.requests: list[httpx.Request] = []
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self.answer)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        parts = request.url.path.strip("/").split("/")
+        if parts == ["readyz"]:
+            return httpx.Response(200, json={"status": "ready"})
+        if request.headers.get("Authorization") != f"Bearer {self.key}":
+            return problem(401, "unauthenticated", "the API key is missing or unknown")
+        match request.method, parts[1:]:
+            case "GET", ["models"]:
+                return httpx.Response(200, json={"models": [resource(n, m) for n, m in self.models.items()]})
+            case "PUT", ["models", name]:
+                return self._create(name, json.loads(request.content))
+        name = parts[2]
+        if name not in self.models:
+            return problem(404, "unknown-model", f"there is no model '{name}'")
+        model = self.models[name]
+        match request.method, parts[3:]:
+            case "GET", []:
+                return httpx.Response(200, json=resource(name, model))
+            case "DELETE", []:
+                del self.models[name]
+                return httpx.Response(204)
+            case "POST", ["samples"]:
+                return _learn(model, request)
+            case "POST", ["predictions"]:
+                return _predict(model, request)
+            case "POST", ["snapshots"]:
+                return _create_snapshot(model, json.loads(request.content)["name"])
+            case "GET", ["snapshots"]:
+                return httpx.Response(200, json={"snapshots": [asdict(s) for s, _ in model.snapshots.values()]})
+            case "GET", ["snapshots", snapshot] if snapshot in model.snapshots:
+                return httpx.Response(200, json=asdict(model.snapshots[snapshot][0]))
+            case "POST", ["restore"] if (snapshot := json.loads(request.content)["snapshot"]) in model.snapshots:
+                return _restore(model, snapshot)
+        return problem(404, "unknown-snapshot", "there is no such snapshot")
+
+    def _create(self, name: str, spec: Spec) -> httpx.Response:
+        wrong = [{"field": f, "value": None, "message": "is required"} for f in ("inputs", "classes") if f not in spec]
+        if wrong:
+            return problem(422, "invalid", "the spec is invalid", wrong)
+        complete: Any = DEFAULTS | {"label_type": LABEL_TYPES[type(spec["classes"][0])]} | spec
+        if name in self.models and self.models[name].spec != complete:
+            return problem(409, "conflict", f"the model '{name}' exists with another spec")
+        status = 200 if name in self.models else 201
+        model = self.models.setdefault(name, FakeModel(complete))
+        return httpx.Response(status, json=resource(name, model))
+
+
+def resource(name: str, model: FakeModel) -> dict[str, Any]:
+    return asdict(
+        Model(name, f"id-{name}", model.spec, CREATED_AT, model.version, model.applied_entry, len(model.y), 0)
+    )
+
+
+def problem(status: int, kind: str, detail: str, errors: list[dict[str, Any]] | None = None) -> httpx.Response:
+    body = {"type": f"urn:amstream:problem:{kind}", "title": kind, "status": status, "detail": detail}
+    headers = {"Content-Type": "application/problem+json"}
+    return httpx.Response(status, headers=headers, content=json.dumps(body | ({"errors": errors} if errors else {})))
+
+
+def _learn(model: FakeModel, request: httpx.Request) -> httpx.Response:
+    key, digest = request.headers["Idempotency-Key"], hashlib.sha256(request.content).hexdigest()
+    if key in model.accepted:
+        seen, accepted = model.accepted[key]
+        if seen != digest:
+            return problem(422, "idempotency-key", "the Idempotency-Key was used for other samples")
+        return httpx.Response(202, json=asdict(accepted))
+    body = _decode(request)
+    if "samples" in body:
+        samples = body["samples"]
+        x = [[math.nan if value is None else value for value in sample["x"]] for sample in samples]
+        y, weight = [sample["y"] for sample in samples], [sample.get("weight", 1.0) for sample in samples]
+    else:
+        x, y = body["x"], body["y"]
+        weight = body.get("weight", [1.0] * len(y))
+    wrong = _wrong_widths(model, x) + [
+        {"field": f"samples.{i}.y", "value": label, "message": "is not one of the classes"}
+        for i, label in enumerate(y)
+        if label not in model.spec["classes"]
+    ]
+    if wrong:
+        return problem(422, "invalid", "the samples are invalid", wrong)
+    model.x += x
+    model.y += y
+    model.weight += weight
+    model.version += 1
+    model.accepted[key] = digest, Accepted([f"{model.version}-0"], len(y))
+    return httpx.Response(202, json=asdict(model.accepted[key][1]))
+
+
+def _predict(model: FakeModel, request: httpx.Request) -> httpx.Response:
+    x = _decode(request)["x"]
+    if wrong := _wrong_widths(model, x):
+        return problem(422, "invalid", "the inputs are invalid", wrong)
+    classes = model.spec["classes"]
+    shares = [(1 + model.y.count(label)) / (len(classes) + len(model.y)) for label in classes]
+    label = classes[shares.index(max(shares))]
+    answer = Predictions([label] * len(x), [shares] * len(x), classes, model.version, model.applied_entry)
+    return httpx.Response(200, json=asdict(answer))
+
+
+def _create_snapshot(model: FakeModel, name: str) -> httpx.Response:
+    if name in model.snapshots:
+        return problem(409, "conflict", f"the snapshot '{name}' exists")
+    snapshot = Snapshot(name, model.applied_entry, model.version, len(model.y), CREATED_AT, 1024, "sha256:00")
+    model.snapshots[name] = snapshot, len(model.y)
+    return httpx.Response(201, json=asdict(snapshot))
+
+
+def _restore(model: FakeModel, name: str) -> httpx.Response:
+    _, samples = model.snapshots[name]
+    del model.x[samples:], model.y[samples:], model.weight[samples:]
+    model.version += 1
+    return httpx.Response(200, json=asdict(Restored(name, model.applied_entry, model.version)))
+
+
+def _decode(request: httpx.Request) -> dict[str, Any]:
+    """The body with x as a list of rows, whichever format it came in."""
+    if request.headers["Content-Type"] == "application/json":
+        json_body: dict[str, Any] = json.loads(request.content)
+        return json_body
+    body: dict[str, Any] = msgpack.unpackb(request.content)
+    rows = np.frombuffer(body["x"], dtype="<f4").reshape(body["n"], -1)
+    return body | {"x": rows.tolist()}
+
+
+def _wrong_widths(model: FakeModel, x: list[list[float]]) -> list[dict[str, Any]]:
+    inputs = model.spec["inputs"]
+    return [
+        {"field": f"samples.{i}.x", "value": len(row), "message": f"must have {inputs} values"}
+        for i, row in enumerate(x)
+        if len(row) != inputs
+    ]

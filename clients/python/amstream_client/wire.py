@@ -1,0 +1,112 @@
+"""What the service answers, and the spec that it is sent: the only place where the shapes of the HTTP API are typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict, TypeVar
+
+from amstream_client.errors import UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Resource = TypeVar("Resource", bound=DataclassInstance)
+
+Label: TypeAlias = str | int | bool
+LabelType: TypeAlias = Literal["string", "integer", "boolean"]
+
+
+class Block(TypedDict, total=False):
+    size: int
+    wait_ms: float
+
+
+class Scale(TypedDict):
+    mean: float | list[float]
+    deviation: float | list[float]
+
+
+class Spec(TypedDict, total=False):
+    """What a model is made from; the service fills in what is left out, and answers the complete spec."""
+
+    inputs: Required[int]
+    classes: Required[list[Label]]
+    task: Literal["classification"]
+    label_type: LabelType
+    hidden: list[int]
+    activation: str
+    learner: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    scale: Literal["running", "pooled", "none"] | Scale
+    block: Block
+    retain_s: float
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    id: str
+    spec: Spec
+    created_at: str
+    model_version: int
+    applied_entry: str | None
+    samples_learned: int
+    entries_lag: int
+
+
+@dataclass(frozen=True)
+class Accepted:
+    entries: list[str]
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    label: Label
+    probabilities: list[float]  # one per class
+    classes: list[Label]
+    model_version: int
+    applied_entry: str | None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    labels: list[Label]
+    probabilities: list[list[float]]  # one row per sample, one column per class
+    classes: list[Label]
+    model_version: int
+    applied_entry: str | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    name: str
+    entry: str | None
+    model_version: int
+    samples_learned: int
+    created_at: str
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Restored:
+    snapshot: str
+    entry: str | None
+    model_version: int
+
+
+def parse(kind: type[Resource], answer: Any) -> Resource:
+    """Ignores fields that it does not know: a newer service may have more."""
+    names = [field.name for field in fields(kind)]
+    missing = [name for name in names if not isinstance(answer, dict) or name not in answer]
+    if missing:
+        raise UnexpectedAnswer(f"the answer is not a {kind.__name__.lower()}: it has no {', '.join(missing)}")
+    return kind(**{name: answer[name] for name in names})
+
+
+def parse_list(kind: type[Resource], answer: Any, field: str) -> list[Resource]:
+    if not isinstance(answer, dict) or not isinstance(answer.get(field), list):
+        raise UnexpectedAnswer(f"the answer has no list of {field}")
+    return [parse(kind, item) for item in answer[field]]

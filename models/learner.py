@@ -1,0 +1,81 @@
+"""What everything that learns block by block looks like from outside, and how to make one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from models.am_mem import AMMem, AMMemHyperparameters
+from models.backprop import Adam, BackpropHyperparameters, Sgd
+from models.network import Architecture
+from models.predictor import Predictor
+from models.scaling import InputScale
+
+
+class Learner(Protocol):
+    """A net that learns from blocks of labelled samples, each seen once and in order.
+
+    `learn` replaces tensors and never writes into them, so what `predictor` returned stays one consistent version.
+    """
+
+    def learn(self, inputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
+        """One step on one block.
+
+        Args:
+            inputs: x as posted, (n, N), any float dtype, NaN for a missing value; n ≥ 1.
+            targets: class indices, (n,) int64.
+            weight: (n,), non-negative; all 1 when omitted. It multiplies the sample's loss and its terms of moments and
+                memories; block means stay means over n, and time counts samples, whatever they weigh.
+        Returns: a 0-dim bool tensor on the learner's device: False when the update was discarded whole, because it
+            would have left a number that is not finite, or because a target is no class or a weight negative.
+        Raises: ValueError naming the argument for wrong shapes or dtypes.
+        """
+        ...
+
+    def predictor(self) -> Predictor:
+        """The current version, immutable."""
+        ...
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Class probabilities (n, m) float32 of x (n, N); changes nothing. Raises: ValueError for another shape."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that later learning depends on, by name. The tensors are never written to."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Raises: ValueError naming the tensor that is missing, superfluous or of the wrong shape or dtype."""
+        ...
+
+
+LEARNERS: dict[str, tuple[type, Callable[..., Learner]]] = {
+    "am-mem": (AMMemHyperparameters, AMMem),  # the same rule as am-mem-paper until a better one lands
+    "am-mem-paper": (AMMemHyperparameters, AMMem),
+    "adam": (BackpropHyperparameters, Adam),
+    "sgd": (BackpropHyperparameters, Sgd),
+}
+"""Name → (hyper-parameter type, learner type)."""
+
+
+def create_learner(
+    name: str,
+    architecture: Architecture,
+    *,
+    hyperparameters: Mapping[str, Any] | None = None,
+    scale: InputScale,
+    seed: int,
+    device: torch.device,
+) -> Learner:
+    """A learner with its initial weights.
+
+    Raises: ValueError for an unknown name or a hyper-parameter out of range, TypeError for an unknown hyper-parameter.
+    """
+    if name not in LEARNERS:
+        raise ValueError(f"learner must be one of {', '.join(LEARNERS)}, not {name!r}")
+    hyperparameter_type, learner_type = LEARNERS[name]
+    chosen = hyperparameter_type(**(hyperparameters or {}))
+    return learner_type(architecture, chosen, scale=scale, seed=seed, device=device)

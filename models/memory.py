@@ -1,0 +1,52 @@
+"""The co-activation memories A and B of one layer (eq. 7): all that AM-mem keeps of the samples it has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.scaling import Affine
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A = Σ a aᵀ, (n_in + 1, n_in + 1), and B = Σ c aᵀ, (n_out, n_in + 1), both float64, a ending in the bias's 1."""
+
+    A: Tensor
+    B: Tensor
+
+    def mapped(self, affine: Affine) -> Memory:
+        """The same memories as if every a had been `affine` applied to a."""
+        return Memory(A=affine.congruence(self.A), B=affine.right(self.B))
+
+
+def empty_memory(n_in: int, n_out: int, device: torch.device) -> Memory:
+    """A_0 = 0 and B_0 = 0 for a layer of n_in inputs (the bias not counted) and n_out units."""
+    A = torch.zeros(n_in + 1, n_in + 1, dtype=torch.float64, device=device)
+    return Memory(A=A, B=A.new_zeros(n_out, n_in + 1))
+
+
+def block_memory(activations: Tensor, codes: Tensor, weight: Tensor) -> Memory:
+    """Σ w a aᵀ and Σ w c aᵀ over one block, multiplied in float32, returned in float64, A exactly symmetric.
+
+    Args:
+        activations: a^{l−1} with the appended 1, (n, n_in + 1).
+        codes: c^l, (n, n_out).
+        weight: (n,).
+    """
+    weighted = activations * weight.unsqueeze(1)
+    A = weighted.T @ activations
+    return Memory(A=((A + A.T) / 2).double(), B=(codes.T @ weighted).double())
+
+
+def update_memory(memory: Memory, block: Memory, *, keep: float) -> Memory:
+    """Algorithm 2.3, updateMemory, for one layer and one block: A ← keep·A + Σ w a aᵀ, B ← keep·B + Σ w c aᵀ.
+
+    Args:
+        keep: share of the past that is kept, exp(−n / horizon); 1 never forgets.
+    Differs from the paper: `keep` (the paper's is 1), sample weights, and it runs once per layer and block (the paper's
+        listing calls a loop over layers inside a loop over layers).
+    """
+    return Memory(A=block.A.add(memory.A, alpha=keep), B=block.B.add(memory.B, alpha=keep))

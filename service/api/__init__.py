@@ -1,0 +1,1 @@
+"""HTTP: routes that translate between requests and use cases, and nothing else."""

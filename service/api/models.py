@@ -1,0 +1,90 @@
+"""`/v1/models`: models from specs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import redis
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from service.api.bodies import read_json
+from service.api.dependencies import Authenticated, ModelName, Wired
+from service.catalog import Model
+from service.services import Services
+from service.spec import ModelSpec
+from service.stream import entries_added
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+class ModelResource(BaseModel):
+    """entries_lag: entries of the stream not yet applied, null while Redis is away; learner: what it is doing."""
+
+    name: str
+    id: str
+    spec: ModelSpec
+    created_at: datetime
+    model_version: int
+    applied_entry: str | None
+    samples_learned: int
+    entries_lag: int | None
+    learner: str
+
+
+class ModelList(BaseModel):
+    models: list[ModelResource]
+
+
+@router.put("/{name}", responses={201: {"model": ModelResource}})
+async def create(
+    name: ModelName, request: Request, response: Response, services: Wired, caller: Authenticated
+) -> ModelResource:
+    """Creates a model: 201; 200 when it exists with an equal spec, 409 with another."""
+    caller.require("admin", name)
+    spec = await run_sync(read_json, ModelSpec, await request.body())
+    model, new = await run_sync(services.catalog.create, name, spec)
+    response.status_code = 201 if new else 200
+    return await _resource(services, model)
+
+
+@router.get("")
+async def list_models(services: Wired, caller: Authenticated) -> ModelList:
+    """The models that the key may see."""
+    models = [model for model in await run_sync(services.catalog.list) if caller.sees(model.name)]
+    return ModelList(models=[await _resource(services, model) for model in models])
+
+
+@router.get("/{name}")
+async def get(name: ModelName, services: Wired, caller: Authenticated) -> ModelResource:
+    caller.require_any(name)
+    return await _resource(services, await services.catalog.get(name))
+
+
+@router.delete("/{name}", status_code=204)
+async def delete(name: ModelName, services: Wired, caller: Authenticated) -> None:
+    """Deletes the model with its stream, checkpoints and snapshots."""
+    caller.require("admin", name)
+    model = await services.catalog.get(name)
+    await run_sync(services.catalog.delete, model)
+
+
+async def _resource(services: Services, model: Model) -> ModelResource:
+    standing = await run_sync(services.catalog.standing, model)
+    position = standing.position
+    try:
+        lag = max(0, await entries_added(services.async_redis, model.id) - position.entries_applied)
+    except redis.RedisError:
+        lag = None
+    return ModelResource(
+        name=model.name,
+        id=model.id,
+        spec=model.spec,
+        created_at=datetime.fromtimestamp(model.created_at, UTC),
+        model_version=position.entries_applied,
+        applied_entry=position.entry.shown,
+        samples_learned=position.samples_learned,
+        entries_lag=lag,
+        learner=f"refused: {standing.refusal}" if standing.refusal else "learning" if standing.holder else "none",
+    )

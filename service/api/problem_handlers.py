@@ -1,0 +1,93 @@
+"""Every error that leaves the API is RFC 9457 problem+json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import redis
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from starlette.exceptions import HTTPException
+
+from service.problems import FieldError, Invalid, Problem, Unauthenticated, Unavailable
+
+MOST_ERRORS = 100
+
+log = structlog.get_logger()
+
+E = TypeVar("E", bound=Exception)
+
+
+def install(app: FastAPI) -> None:
+    _on(app, Problem, lambda problem: problem)
+    _on(app, RequestValidationError, _invalid_parameter)
+    for away in (redis.RedisError, OperationalError, InterfaceError, NoConnectionFree):
+        _on(app, away, _away)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        title = HTTPStatus(error.status_code).phrase
+        body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
+        return _response(error.status_code, body, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> JSONResponse:
+        log.error("defect", method=request.method, path=request.url.path, exc_info=error)
+        body = {
+            "type": "about:blank",
+            "title": "Internal error",
+            "status": 500,
+            "detail": "a defect of the server; see its log",
+        }
+        return _response(500, body, {})
+
+
+def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None:
+    async def handle(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, kind)
+        problem = to_problem(error)
+        headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+        if isinstance(problem, Unauthenticated):
+            headers["WWW-Authenticate"] = "Bearer"
+        return _response(problem.status, problem.as_json(), headers)
+
+    app.add_exception_handler(kind, handle)
+
+
+def _away(error: Exception) -> Problem:
+    """The cause may name hosts and users: it is for the log."""
+    part = "redis" if isinstance(error, redis.RedisError) else "the database"
+    log.warning("away", part=part, cause=str(error))
+    return Unavailable(f"{part} is away; the service's log says why")
+
+
+def _invalid_parameter(error: RequestValidationError) -> Problem:
+    """Without the first part of the location: query, path or header."""
+    return Invalid(*(_field_error(details, details["loc"][1:]) for details in error.errors()))
+
+
+def invalid(error: ValidationError) -> Invalid:
+    """The problem for what pydantic found in a body."""
+    if error.error_count() > MOST_ERRORS:
+        return Invalid(FieldError("body", f"{error.error_count()} errors", "must have no unknown fields"))
+    return Invalid(*(_field_error(details, details["loc"]) for details in error.errors(include_url=False)))
+
+
+def _field_error(details: Mapping[str, Any], location: Sequence[str | int]) -> FieldError:
+    value = details["input"]
+    if details["type"] == "missing":
+        value = None
+    elif isinstance(value, bytes):
+        value = f"{len(value)} bytes"
+    return FieldError(".".join(map(str, location)) or "body", value, details["msg"])
+
+
+def _response(status: int, body: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
+    return JSONResponse(body, status, headers, media_type="application/problem+json")

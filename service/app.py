@@ -1,0 +1,34 @@
+"""The FastAPI application around wired services."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from service import __version__
+from service.api import health, models, predictions, problem_handlers, samples, snapshots
+from service.api.body_limit import BodyLimit
+from service.services import Services
+
+
+def create_app(services: Services) -> FastAPI:
+    """All routes; a process that only learns has the probes alone."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with services.running():
+            yield
+
+    app = FastAPI(
+        title="amstream", version=__version__, lifespan=lifespan, summary="Continual learning over a durable stream"
+    )
+    app.state.services = services
+    app.include_router(health.router)
+    if services.settings.role != "learner":
+        for module in (models, samples, predictions, snapshots):
+            app.include_router(module.router)
+    app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
+    problem_handlers.install(app)
+    return app

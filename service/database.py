@@ -1,0 +1,66 @@
+"""Connections to the database, and its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session, sessionmaker
+
+import migrations
+
+Sessions = sessionmaker[Session]
+
+MIGRATION_LOCK = 7_150_414
+"""PostgreSQL advisory lock under which one process at a time migrates."""
+
+
+def connect(url: str) -> Engine:
+    """An engine for SQLite (WAL) or PostgreSQL. Opens no connection.
+
+    Raises: ValueError naming the dialect for any other.
+    """
+    dialect = make_url(url).get_backend_name()
+    if dialect == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
+        event.listen(engine, "connect", _configure_sqlite)
+        return engine
+    if dialect == "postgresql":
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    raise ValueError(f"database_url must be sqlite or postgresql, not {dialect!r}")
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a checkpoint that trimmed the log must survive power loss
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def sessions(engine: Engine) -> Sessions:
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the schema up to date; safe when several processes start at once on PostgreSQL."""
+    _run_alembic(engine, lambda config: command.upgrade(config, "head"))
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Takes the schema back to `revision`; `base` is no schema at all."""
+    _run_alembic(engine, lambda config: command.downgrade(config, revision))
+
+
+def _run_alembic(engine: Engine, run: Callable[[Config], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        run(config)

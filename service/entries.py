@@ -1,0 +1,125 @@
+"""What an entry of the stream holds, and its bytes: one msgpack map with a format version.
+
+samples   {"v": 1, "kind": "samples", "n": n, "x": float32 little-endian row-major, "y": [labels], "w": float32 or nil}
+snapshot  {"v": 1, "kind": "snapshot", "name": NAME, "by": API key's id}
+adopt     {"v": 1, "kind": "adopt", "state": STATE ID, "source": what it is, for people, "by": API key's id}
+resume    {"v": 1, "kind": "resume"}: learning goes on from here after a loss that an operator accepted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from models import Label
+
+VERSION = 1
+
+
+class UndecodableEntry(ValueError):
+    """The bytes of an entry are not of a form that this version reads."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A block of labelled samples: x (n, N) float32, NaN where missing; y of length n; weight (n,) float32 or None."""
+
+    x: NDArray[np.float32]
+    y: Sequence[Label]
+    weight: NDArray[np.float32] | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def weights(self) -> NDArray[np.float32]:
+        return np.ones(len(self), np.float32) if self.weight is None else self.weight
+
+    def slice(self, start: int, stop: int) -> Samples:
+        return Samples(self.x[start:stop], self.y[start:stop], None if self.weight is None else self.weight[start:stop])
+
+
+def concatenated(parts: Sequence[Samples]) -> Samples:
+    if len(parts) == 1:
+        return parts[0]
+    weighted = any(part.weight is not None for part in parts)
+    return Samples(
+        x=np.concatenate([part.x for part in parts]),
+        y=[label for part in parts for label in part.y],
+        weight=np.concatenate([part.weights() for part in parts]) if weighted else None,
+    )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    name: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Adopt:
+    state: str
+    source: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    pass
+
+
+Command = Snapshot | Adopt | Resume
+Entry = Samples | Command
+
+_COMMANDS: dict[str, type[Command]] = {"snapshot": Snapshot, "adopt": Adopt, "resume": Resume}
+
+
+def encode(entry: Entry) -> bytes:
+    body: dict[str, Any]
+    if isinstance(entry, Samples):
+        x = np.ascontiguousarray(entry.x, "<f4").tobytes()
+        weight = None if entry.weight is None else np.ascontiguousarray(entry.weight, "<f4").tobytes()
+        body = {"kind": "samples", "n": len(entry), "x": x, "y": list(entry.y), "w": weight}
+    else:
+        kind = next(kind for kind, command in _COMMANDS.items() if isinstance(entry, command))
+        body = {"kind": kind, **vars(entry)}
+    encoded: bytes = msgpack.packb({"v": VERSION} | body)
+    return encoded
+
+
+def decode(payload: bytes, *, inputs: int) -> Entry:
+    """The entry in `payload`, for a model of `inputs` features.
+
+    Raises: UndecodableEntry saying what is wrong.
+    """
+    try:
+        body = msgpack.unpackb(payload)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise UndecodableEntry(f"not msgpack: {error}") from error
+    if not isinstance(body, dict) or body.get("v") != VERSION:
+        version = body.get("v") if isinstance(body, dict) else None
+        raise UndecodableEntry(f"format version {version!r}, this server reads {VERSION}")
+    kind: Any = body.get("kind")
+    try:
+        if kind == "samples":
+            return _decoded_samples(body, inputs)
+        fields = {name: value for name, value in body.items() if name not in ("v", "kind")}
+        make: Callable[..., Command] = _COMMANDS[kind]
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise ValueError(f"fields must be strings, not {fields!r}")
+        return make(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UndecodableEntry(f"kind {kind!r}: {error!r}") from error
+
+
+def _decoded_samples(body: dict[str, Any], inputs: int) -> Samples:
+    n, labels = body["n"], body["y"]
+    if not isinstance(n, int) or n < 1 or not isinstance(labels, list) or len(labels) != n:
+        raise ValueError(f"n = {n!r} with {len(labels)} labels")
+    x = np.frombuffer(body["x"], "<f4").reshape(n, inputs)
+    weight = None if body["w"] is None else np.frombuffer(body["w"], "<f4").reshape(n)
+    return Samples(x, labels, weight)

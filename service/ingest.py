@@ -1,0 +1,219 @@
+"""Accepting samples: posts that arrive together are coalesced, larger ones cut, the blocks appended idempotently."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgpack
+import redis
+import redis.asyncio
+
+from service import entries, stream
+from service.catalog import Catalog, Model
+from service.entries import Command, Samples, concatenated
+from service.entry_id import EntryId
+from service.problems import FieldError, Invalid, TooMany, Unavailable
+from service.stream import AppendFull, Limits, Post, Seen, StreamGone
+
+Appended = list[str] | dict[str, Seen]
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """Args: owner: the API key's ID; key: the header's value."""
+
+    owner: str
+    key: str
+
+    @property
+    def field(self) -> str:
+        return hashlib.sha256(f"{self.owner}\0{self.key}".encode()).hexdigest()
+
+
+class _Pending:
+    """A post on its way: its samples, its key, and the future that answers it."""
+
+    def __init__(self, samples: Samples, key: IdempotencyKey | None, answer: asyncio.Future[list[str]]) -> None:
+        self.samples = samples
+        self.key = key
+        self.digest = "" if key is None else _digest(samples)
+        self.answer = answer
+        self.answered = False
+
+    def succeed(self, entry_ids: list[str]) -> None:
+        self.answered = True
+        if not self.answer.done():  # done: whoever asked has gone
+            self.answer.set_result(entry_ids)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answered and not self.answer.done():
+            self.answer.set_exception(error)
+        self.answered = True
+
+    def answer_as(self, seen: Seen) -> None:
+        if seen.digest == self.digest:
+            self.succeed(seen.entries)
+        else:
+            key = self.key.key if self.key else None
+            error = FieldError("Idempotency-Key", key, "must be new, or come with the payload that it came with first")
+            self.fail(Invalid(error, kind="idempotency-key-reused"))
+
+
+def _digest(samples: Samples) -> str:
+    digest = hashlib.sha256(samples.x.tobytes())
+    digest.update(msgpack.packb(list(samples.y)))
+    digest.update(samples.weights().tobytes())
+    return digest.hexdigest()
+
+
+class Ingest:
+    """Appends to the models' streams; one batcher per model while posts for it are on their way."""
+
+    def __init__(self, client: redis.asyncio.Redis, catalog: Catalog, limits: Limits) -> None:
+        self._client = client
+        self._catalog = catalog
+        self._limits = limits
+        self._batchers: dict[str, _Batcher] = {}
+
+    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
+        """The IDs of the entries that hold the samples, once they are in the stream.
+
+        Raises: Invalid when the key came before with another payload; UnknownModel, TooMany, Unavailable; RedisError, after
+            which it is unknown whether they are.
+        """
+        batcher = self._batchers.get(model.id)
+        if batcher is None:
+            batcher = _Batcher(model, self._append, on_idle=lambda: self._batchers.pop(model.id))
+            self._batchers[model.id] = batcher
+        return await batcher.post(model, samples, key)
+
+    async def command(self, model: Model, command: Command) -> EntryId:
+        """The ID of a command's entry. Raises: UnknownModel, Unavailable, RedisError."""
+        appended = await self._append(model, [entries.encode(command)], [])
+        assert isinstance(appended, list)
+        return EntryId.parse(appended[0])
+
+    async def _append(self, model: Model, blocks: Sequence[bytes], posts: Sequence[Post]) -> Appended:
+        try:
+            return await stream.append(self._client, model.id, model.stream_uuid, blocks, posts, self._limits)
+        except StreamGone as error:
+            self._catalog.forget(model.name)
+            if await self._catalog.get(model.name) != model:  # raises UnknownModel if it was deleted
+                raise Unavailable(f"model {model.name!r} was replaced meanwhile; send again") from error
+            raise Unavailable(
+                f"Redis does not hold the stream of model {model.name!r} that the database knows; "
+                f"it may have lost data. See `amstream accept-loss --help`",
+                retry_after_s=10,
+            ) from error
+        except AppendFull as error:
+            raise TooMany(
+                f"model {model.name!r} remembers {self._limits.most} Idempotency-Keys, as many as it may",
+                kind="too-many-idempotency-keys",
+                retry_after_s=max(1, self._limits.ttl_ms // 10_000),
+            ) from error
+
+
+class _Batcher:
+    """Collects posts until a block is full or `wait_ms` has passed, then appends them in one call.
+
+    Args: on_idle: called when no post is left.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        append: Callable[[Model, Sequence[bytes], Sequence[Post]], Awaitable[Appended]],
+        *,
+        on_idle: Callable[[], object],
+    ) -> None:
+        self._model = model
+        self._append = append
+        self._on_idle = on_idle
+        self._waiting: list[_Pending] = []
+        self._samples_waiting = 0
+        self._full = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
+        """Args: model: as known now; its stream may be another one than that of earlier posts (`amstream accept-loss`)."""
+        self._model = model
+        pending = _Pending(samples, key, asyncio.get_running_loop().create_future())
+        self._waiting.append(pending)
+        self._samples_waiting += len(samples)
+        if self._samples_waiting >= model.spec.block.size:
+            self._full.set()
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await pending.answer
+
+    async def _work(self) -> None:
+        """Runs while posts wait; one append at a time, so that their order in the stream is that of their arrival."""
+        try:
+            while self._waiting:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), self._model.spec.block.wait_ms / 1000)
+                self._full.clear()
+                batch, self._waiting = _without_repeated_keys(self._waiting)
+                self._samples_waiting = sum(len(pending.samples) for pending in self._waiting)
+                try:
+                    await self._append_all(batch)
+                except Exception as error:  # whatever it is, it is raised where the post came from
+                    for pending in batch:
+                        pending.fail(error)
+        finally:
+            self._on_idle()
+
+    async def _append_all(self, batch: list[_Pending]) -> None:
+        """Appends the posts that were not seen before, and answers all."""
+        model = self._model
+        while batch:
+            blocks, spans = _cut([pending.samples for pending in batch], model.spec.block.size)
+            posts = [
+                Post(pending.key.field, pending.digest, first, last)
+                for pending, (first, last) in zip(batch, spans, strict=True)
+                if pending.key is not None
+            ]
+            try:
+                appended = await self._append(model, blocks, posts)
+            except TooMany as problem:  # keys: posts without one are none of those
+                for pending in batch:
+                    if pending.key is not None:
+                        pending.fail(problem)
+            else:
+                if isinstance(appended, list):
+                    for pending, (first, last) in zip(batch, spans, strict=True):
+                        pending.succeed(appended[first : last + 1])
+                    return
+                for pending in batch:
+                    if pending.key is not None and pending.key.field in appended:
+                        pending.answer_as(appended[pending.key.field])
+            batch = [pending for pending in batch if not pending.answered]
+
+
+def _without_repeated_keys(waiting: list[_Pending]) -> tuple[list[_Pending], list[_Pending]]:
+    """(now, later): of posts with the same key, the first goes now, so that the others are recognised by it."""
+    now: list[_Pending] = []
+    later: list[_Pending] = []
+    fields: set[str] = set()
+    for pending in waiting:
+        repeated = pending.key is not None and pending.key.field in fields
+        (later if repeated else now).append(pending)
+        if pending.key is not None:
+            fields.add(pending.key.field)
+    return now, later
+
+
+def _cut(parts: Sequence[Samples], size: int) -> tuple[list[bytes], list[tuple[int, int]]]:
+    """The encoded blocks of all samples in order, and for each part its (first, last) block."""
+    whole = concatenated(parts)
+    blocks = [entries.encode(whole.slice(start, start + size)) for start in range(0, len(whole), size)]
+    spans, start = [], 0
+    for part in parts:
+        stop = start + len(part)
+        spans.append((start // size, (stop - 1) // size))
+        start = stop
+    return blocks, spans

@@ -1,0 +1,65 @@
+"""Predictions: from one immutable version, off the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from numpy.typing import NDArray
+
+from models import Label
+from service.catalog import Catalog, Model
+from service.entry_id import EntryId
+from service.fold import Version
+from service.problems import Unavailable
+from service.publications import Publications
+
+MOST_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Args: probabilities: (n, m) float32, columns in the order of the spec's classes."""
+
+    labels: list[Label]
+    probabilities: NDArray[np.float32]
+    version: Version
+
+
+class Prediction:
+    """Args: wait_s: longest wait for `min_entry`."""
+
+    def __init__(self, catalog: Catalog, publications: Publications, *, wait_s: float) -> None:
+        self._catalog = catalog
+        self._publications = publications
+        self._wait_s = wait_s
+        self._limiter = CapacityLimiter(MOST_AT_ONCE)
+
+    async def predict(
+        self, model: Model, inputs: Callable[[], NDArray[np.float32]], *, min_entry: EntryId | None
+    ) -> Predicted:
+        """Labels and probabilities of inputs (n, N), by a version that includes `min_entry`.
+
+        Args:
+            inputs: makes the inputs in the worker thread, where parsing a large body blocks nobody.
+        Raises: Unavailable when `min_entry` was not applied in time; whatever `inputs` raises.
+        """
+        version = await self._catalog.version(model)
+        if min_entry is not None and version.applied_entry < min_entry:
+            if not await self._publications.wait_for(model.id, min_entry, timeout_s=self._wait_s):
+                raise Unavailable(
+                    f"entry {min_entry} was not applied within {self._wait_s:g} s", kind="not-applied-yet"
+                )
+            version = await self._catalog.version(model)
+        return await run_sync(partial(_predicted, model, version, inputs), limiter=self._limiter)
+
+
+def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
+    probabilities = version.predictor(torch.tensor(inputs()))
+    labels = model.spec.labels.decode(probabilities.argmax(dim=1).tolist())
+    return Predicted(labels, probabilities.numpy(), version)

@@ -1,0 +1,51 @@
+"""Every Redis key and channel. A model's keys share its UUID as hash tag, so that one script may touch them all."""
+
+PREFIX = "am"
+WEIGHTS_PATTERN = f"{PREFIX}:*:weights"
+
+
+def stream(model_id: str) -> str:
+    """The log: one entry a block or command, its bytes in the field `FIELD`."""
+    return f"{PREFIX}:{{{model_id}}}:stream"
+
+
+FIELD = "e"
+
+
+def stream_uuid(model_id: str) -> str:
+    """Identity of the log; the same UUID stands in the database."""
+    return f"{PREFIX}:{{{model_id}}}:uuid"
+
+
+def idempotency(model_id: str) -> str:
+    """Hash: hashed (API key, Idempotency-Key) → payload digest and entry IDs."""
+    return f"{PREFIX}:{{{model_id}}}:idempotency"
+
+
+def idempotency_expiry(model_id: str) -> str:
+    """Sorted set: the fields of `idempotency` by expiry in ms."""
+    return f"{PREFIX}:{{{model_id}}}:idempotency-expiry"
+
+
+def epoch(model_id: str) -> str:
+    """Highest lease epoch that trimmed the log."""
+    return f"{PREFIX}:{{{model_id}}}:epoch"
+
+
+def dead_letters(model_id: str) -> str:
+    """Stream of entries that were passed over, under their own IDs, with `cause` and the original bytes."""
+    return f"{PREFIX}:{{{model_id}}}:dead"
+
+
+def weights_channel(model_id: str) -> str:
+    """Pub/Sub: published weights, newest only."""
+    return f"{PREFIX}:{{{model_id}}}:weights"
+
+
+def model_of_channel(channel: str) -> str:
+    return channel.split(":")[1].strip("{}")
+
+
+def all_of(model_id: str) -> list[str]:
+    makers = (stream, stream_uuid, idempotency, idempotency_expiry, epoch, dead_letters)
+    return [make(model_id) for make in makers]

@@ -1,0 +1,203 @@
+"""What one learner does between taking a model's lease (one epoch) and losing it, stopping or failing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from service import state as states
+from service.database import Sessions
+from service.entries import Command, Snapshot, UndecodableEntry
+from service.entry_id import EntryId
+from service.fold import CommandRefused, Fold, describe
+from service.publications import Published
+from service.recovery import Refusal, check_stream
+from service.repositories import checkpoints, leases, models
+from service.settings import Settings
+from service.spec import ModelSpec
+from service.state import DamagedState, FoldState
+from service.stream import ModelStream
+
+log = structlog.get_logger()
+
+
+class LeaseLost(Exception):
+    """Another learner took the model; whatever this one still holds in memory is worthless."""
+
+
+class ModelGone(Exception):
+    """The model was deleted."""
+
+
+class Publisher(Protocol):
+    """Where new versions go: this process's `Publications`, or Pub/Sub.
+
+    interval_s: least time between two publications; repeat_s: when the newest is said again, though nothing changed.
+    """
+
+    interval_s: float
+    repeat_s: float
+
+    def publish(self, model_id: str, published: Published) -> None: ...
+
+
+@dataclass(frozen=True)
+class Realm:
+    """One model, and what its learner works with."""
+
+    model_id: str
+    settings: Settings
+    sessions: Sessions
+    stream: ModelStream
+    publisher: Publisher
+    stopping: threading.Event
+
+
+class Reign:
+    """Recovers the model under `epoch`, then folds its stream until told to stop.
+
+    Raises: Refusal at once when the stream has lost entries; later LeaseLost, ModelGone, and the errors of Redis and the
+        database.
+    """
+
+    def __init__(self, realm: Realm, epoch: int) -> None:
+        self._realm = realm
+        self._epoch = epoch
+        self._log = log.bind(model_id=realm.model_id, epoch=epoch)
+        self._fold = self._recover()
+        self._checkpointed = self._fold.position
+        self._checkpointed_at = self._renewed_at = time.monotonic()
+        self._published_at = float("-inf")
+        self._published_version = -1
+
+    def run(self) -> None:
+        self._log.info("learning", entry=str(self._fold.entry), samples=self._fold.position.samples_learned)
+        while not self._realm.stopping.is_set():
+            for entry_id, payload in self._realm.stream.read(self._fold.entry, block=True):
+                self._apply(entry_id, payload)
+            self._settle()
+            self._publish_when_due()
+            self._checkpoint_when_due()
+            self._renew_when_due()
+        if self._fold.position != self._checkpointed:
+            self._checkpoint()
+        with self._realm.sessions.begin() as session:
+            leases.release(session, self._realm.model_id, self._epoch)
+        self._log.info("released", entry=str(self._fold.entry), samples=self._fold.position.samples_learned)
+
+    # Recovery
+
+    def _recover(self) -> Fold:
+        """The newest checkpoint, once it is sure that the stream still holds what comes after it."""
+        with self._realm.sessions() as session:
+            row = models.by_id(session, self._realm.model_id)
+            if row is None:
+                raise ModelGone
+            fold = Fold(ModelSpec.model_validate_json(row.spec), device=self._realm.settings.device)
+            checkpoint = checkpoints.newest(session, self._realm.model_id)
+        if checkpoint is not None:
+            try:
+                fold.restore(self._load_state(checkpoint.state_id), checkpoint.position)
+            except DamagedState as error:
+                raise Refusal(f"the newest checkpoint of model {row.name!r} is damaged: {error}") from error
+        check_stream(self._realm.stream, name=row.name, stream_uuid=row.stream_uuid, position=fold.position)
+        return fold
+
+    def _load_state(self, state_id: str) -> FoldState:
+        with self._realm.sessions() as session:
+            stored = checkpoints.state(session, self._realm.model_id, state_id)
+        if stored is None:
+            raise KeyError(state_id)
+        return states.load(stored)
+
+    # Folding
+
+    def _apply(self, entry_id: EntryId, payload: bytes) -> None:
+        try:
+            command = self._fold.apply(entry_id, payload, load_state=self._load_state)
+        except UndecodableEntry as error:
+            self._bury(entry_id, payload, str(error))
+        except CommandRefused as error:
+            self._settle()
+            self._checkpoint(error.command, error=str(error))
+        else:
+            if command is not None:
+                self._settle()
+                self._checkpoint(command)
+
+    def _settle(self) -> None:
+        for letter in self._fold.settle():
+            self._bury(letter.entry, letter.payload, letter.cause)
+
+    def _bury(self, entry_id: EntryId, payload: bytes, cause: str) -> None:
+        self._log.warning("dead letter", entry=str(entry_id), cause=cause)
+        self._realm.stream.bury(entry_id, payload, cause)
+
+    # Publishing
+
+    def _publish_when_due(self) -> None:
+        version = self._fold.position.entries_applied
+        wait_s = (
+            self._realm.publisher.interval_s if version != self._published_version else self._realm.publisher.repeat_s
+        )
+        if time.monotonic() - self._published_at >= wait_s:
+            self._realm.publisher.publish(self._realm.model_id, Published(self._epoch, self._fold.version()))
+            self._published_version = version
+            self._published_at = time.monotonic()
+
+    # Checkpoints
+
+    def _checkpoint_when_due(self) -> None:
+        position = self._fold.position
+        if position == self._checkpointed:
+            self._checkpointed_at = time.monotonic()
+            return
+        samples = position.samples_learned - self._checkpointed.samples_learned
+        late = time.monotonic() - self._checkpointed_at >= self._realm.settings.checkpoint_s
+        if late or samples >= self._realm.settings.checkpoint_samples:
+            self._checkpoint()
+
+    def _checkpoint(self, command: Command | None = None, *, error: str | None = None) -> None:
+        """Writes state, position and a command's outcome in one transaction, then trims the log.
+
+        1. renew the lease under this epoch: nothing else is written unless that succeeds
+        2. insert the state, the checkpoint and its offset; the snapshot, when the command asked for one
+        3. record what became of the command
+        4. delete checkpoints and states that are no longer needed; commit
+        5. trim the log up to the oldest checkpoint left, or to `retain_s` ago if that is earlier
+        """
+        realm, position = self._realm, self._fold.position
+        stored = states.store(self._fold.state())
+        with realm.sessions.begin() as session:
+            if not leases.hold(session, realm.model_id, self._epoch, lease_s=realm.settings.lease_s):
+                raise LeaseLost
+            state_id = checkpoints.add_state(session, realm.model_id, stored)
+            checkpoints.add_checkpoint(session, realm.model_id, state_id, position, epoch=self._epoch)
+            if isinstance(command, Snapshot):
+                if checkpoints.snapshot(session, realm.model_id, command.name) is None:
+                    checkpoints.add_snapshot(session, realm.model_id, command.name, state_id, position)
+                else:
+                    error = f"there is a snapshot {command.name!r} already"
+            if command is not None:
+                kind, detail = describe(command)
+                models.record_command(session, realm.model_id, position.entry, kind=kind, detail=detail, error=error)
+            oldest = checkpoints.prune(session, realm.model_id, keep=realm.settings.checkpoints_kept)
+        self._checkpointed = position
+        self._checkpointed_at = self._renewed_at = time.monotonic()
+        retained_from = EntryId(max(0, int((time.time() - self._fold.spec.retain_s) * 1000)), 0)
+        realm.stream.trim(min(oldest, retained_from), epoch=self._epoch)
+
+    # Lease
+
+    def _renew_when_due(self) -> None:
+        lease_s = self._realm.settings.lease_s
+        if time.monotonic() - self._renewed_at < lease_s / 3:
+            return
+        with self._realm.sessions.begin() as session:
+            if not leases.hold(session, self._realm.model_id, self._epoch, lease_s=lease_s):
+                raise LeaseLost
+        self._renewed_at = time.monotonic()

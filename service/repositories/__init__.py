@@ -1,0 +1,1 @@
+"""All queries. Functions over a `Session`; whoever opened the session commits it."""

@@ -1,0 +1,48 @@
+"""API keys."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.tables import ApiKeyRow
+
+
+def add(session: Session, *, name: str, sha256: str, scopes: Sequence[str], models: Sequence[str] | None) -> ApiKeyRow:
+    row = ApiKeyRow(
+        id=str(uuid.uuid4()),
+        name=name,
+        sha256=sha256,
+        scopes=json.dumps(list(scopes)),
+        models=None if models is None else json.dumps(list(models)),
+        created_at=time.time(),
+        revoked_at=None,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def by_digest(session: Session, sha256: str) -> ApiKeyRow | None:
+    """The key, revoked or not."""
+    return session.scalar(select(ApiKeyRow).where(ApiKeyRow.sha256 == sha256))
+
+
+def by_name(session: Session, name: str) -> ApiKeyRow | None:
+    return session.scalar(select(ApiKeyRow).where(ApiKeyRow.name == name, ApiKeyRow.revoked_at.is_(None)))
+
+
+def all_keys(session: Session) -> Sequence[ApiKeyRow]:
+    return session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created_at)).all()
+
+
+def revoke(session: Session, name: str) -> bool:
+    row = by_name(session, name)
+    if row is not None:
+        row.revoked_at = time.time()
+    return row is not None

@@ -1,0 +1,167 @@
+"""Stored states, and the checkpoints and snapshots that refer to them."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from service.entry_id import EntryId
+from service.state import StoredState, StoredTensor
+from service.tables import CheckpointRow, OffsetRow, SnapshotRow, StateRow, TensorRow
+
+ONLY_SHARD = 0
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a fold has got: the last entry, entries passed and samples learned since the model was created."""
+
+    entry: EntryId
+    entries_applied: int
+    samples_learned: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    id: int
+    state_id: str
+    position: Position
+
+
+def add_state(session: Session, model_id: str, stored: StoredState) -> str:
+    state_id = str(uuid.uuid4())
+    session.add(
+        StateRow(
+            id=state_id,
+            model_id=model_id,
+            header=stored.header,
+            digest=stored.digest,
+            size_bytes=stored.size_bytes,
+            created_at=time.time(),
+        )
+    )
+    session.flush()
+    session.add_all(
+        TensorRow(
+            state_id=state_id,
+            name=tensor.name,
+            dtype=tensor.dtype,
+            shape=json.dumps(tensor.shape),
+            sha256=tensor.sha256,
+            data=tensor.data,
+        )
+        for tensor in stored.tensors
+    )
+    session.flush()
+    return state_id
+
+
+def state(session: Session, model_id: str, state_id: str) -> StoredState | None:
+    """The stored state, if it exists and belongs to the model."""
+    row = session.get(StateRow, state_id)
+    if row is None or row.model_id != model_id:
+        return None
+    rows = session.scalars(select(TensorRow).where(TensorRow.state_id == state_id).order_by(TensorRow.name))
+    tensors = tuple(StoredTensor(r.name, r.dtype, tuple(json.loads(r.shape)), r.sha256, r.data) for r in rows)
+    return StoredState(row.header, tensors, row.digest)
+
+
+def add_checkpoint(session: Session, model_id: str, state_id: str, position: Position, *, epoch: int) -> None:
+    row = CheckpointRow(
+        model_id=model_id,
+        state_id=state_id,
+        epoch=epoch,
+        entries_applied=position.entries_applied,
+        samples_learned=position.samples_learned,
+        created_at=time.time(),
+    )
+    session.add(row)
+    session.flush()
+    entry = position.entry
+    session.add(OffsetRow(checkpoint_id=row.id, shard=ONLY_SHARD, entry_ms=entry.ms, entry_seq=entry.seq))
+    session.flush()
+
+
+def newest(session: Session, model_id: str) -> Checkpoint | None:
+    found = checkpoints(session, model_id)
+    return found[0] if found else None
+
+
+def checkpoints(session: Session, model_id: str) -> list[Checkpoint]:
+    """Newest first."""
+    rows = session.execute(
+        select(CheckpointRow, OffsetRow)
+        .join(OffsetRow, OffsetRow.checkpoint_id == CheckpointRow.id)
+        .where(CheckpointRow.model_id == model_id, OffsetRow.shard == ONLY_SHARD)
+        .order_by(CheckpointRow.id.desc())
+    )
+    return [
+        Checkpoint(
+            id=checkpoint.id,
+            state_id=checkpoint.state_id,
+            position=Position(
+                EntryId(offset.entry_ms, offset.entry_seq), checkpoint.entries_applied, checkpoint.samples_learned
+            ),
+        )
+        for checkpoint, offset in rows
+    ]
+
+
+def prune(session: Session, model_id: str, *, keep: int) -> EntryId:
+    """Deletes all but the newest `keep` checkpoints and the states that nothing refers to any more.
+
+    Returns: the entry of the oldest checkpoint that is left; there must be one.
+    """
+    found = checkpoints(session, model_id)
+    surplus = [checkpoint.id for checkpoint in found[keep:]]
+    if surplus:
+        session.execute(delete(CheckpointRow).where(CheckpointRow.id.in_(surplus)))
+    referred = (
+        select(CheckpointRow.state_id)
+        .where(CheckpointRow.model_id == model_id)
+        .union(select(SnapshotRow.state_id).where(SnapshotRow.model_id == model_id))
+    )
+    session.execute(
+        delete(StateRow)
+        .where(StateRow.model_id == model_id, StateRow.id.not_in(referred))
+        .execution_options(synchronize_session=False)
+    )
+    return found[:keep][-1].position.entry
+
+
+def add_snapshot(session: Session, model_id: str, name: str, state_id: str, position: Position) -> None:
+    session.add(
+        SnapshotRow(
+            model_id=model_id,
+            name=name,
+            state_id=state_id,
+            entry=str(position.entry),
+            entries_applied=position.entries_applied,
+            samples_learned=position.samples_learned,
+            created_at=time.time(),
+        )
+    )
+    session.flush()
+
+
+def snapshot(session: Session, model_id: str, name: str) -> tuple[SnapshotRow, StateRow] | None:
+    return next(iter(snapshots(session, model_id, name)), None)
+
+
+def snapshots(session: Session, model_id: str, name: str | None = None) -> Sequence[tuple[SnapshotRow, StateRow]]:
+    """Oldest first; only the one of that name when one is given."""
+    query = (
+        select(SnapshotRow, StateRow)
+        .join(StateRow, StateRow.id == SnapshotRow.state_id)
+        .where(SnapshotRow.model_id == model_id)
+        .order_by(SnapshotRow.id)
+    )
+    if name is not None:
+        query = query.where(SnapshotRow.name == name)
+    return [(snapshot_row, state_row) for snapshot_row, state_row in session.execute(query)]

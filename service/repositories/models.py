@@ -1,0 +1,54 @@
+"""Models, and what became of the commands in their streams."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from service.entry_id import EntryId
+from service.tables import CommandRow, LeaseRow, ModelRow
+
+
+def add(session: Session, *, model_id: str, name: str, spec: str, stream_uuid: str) -> ModelRow:
+    """Raises: IntegrityError (at flush) when the name is taken."""
+    row = ModelRow(id=model_id, name=name, spec=spec, stream_uuid=stream_uuid, created_at=time.time())
+    session.add(row)
+    session.flush()
+    session.add(LeaseRow(model_id=model_id, epoch=0, holder=None, expires_at=0.0, refusal=None))
+    session.flush()
+    return row
+
+
+def by_name(session: Session, name: str) -> ModelRow | None:
+    return session.scalar(select(ModelRow).where(ModelRow.name == name))
+
+
+def by_id(session: Session, model_id: str) -> ModelRow | None:
+    return session.get(ModelRow, model_id)
+
+
+def all_models(session: Session) -> Sequence[ModelRow]:
+    return session.scalars(select(ModelRow).order_by(ModelRow.name)).all()
+
+
+def remove(session: Session, model_id: str) -> None:
+    session.execute(delete(ModelRow).where(ModelRow.id == model_id))
+
+
+def record_command(
+    session: Session, model_id: str, entry: EntryId, *, kind: str, detail: Mapping[str, Any], error: str | None
+) -> None:
+    """Overwrites what an earlier fold of the same entry recorded."""
+    row = CommandRow(
+        model_id=model_id, entry=str(entry), kind=kind, detail=json.dumps(detail), error=error, applied_at=time.time()
+    )
+    session.merge(row)
+
+
+def command(session: Session, model_id: str, entry: EntryId) -> CommandRow | None:
+    return session.get(CommandRow, (model_id, str(entry)))

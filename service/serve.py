@@ -1,0 +1,124 @@
+"""One process of the service, from the data directory's lock to the last checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+
+import redis
+import structlog
+import torch
+import uvicorn
+from fastapi import FastAPI
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from models import choose_device
+from service.app import create_app
+from service.data_dir import DataDir, DataDirInUse
+from service.database import connect, migrate, sessions
+from service.embedded import EmbeddedValkey, ValkeyFailed
+from service.keyring import ensure_admin_key
+from service.services import assemble
+from service.settings import Settings
+from service.stream import sync_client
+
+log = structlog.get_logger()
+
+DRAIN_S = 10
+
+
+class CannotStart(Exception):
+    """Why the service does not start, in one line for whoever started it."""
+
+
+def serve(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT, which end it after the requests in flight and a last checkpoint.
+
+    Raises: CannotStart; SystemExit(0) once it was told to end and has.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)  # uvicorn takes over while it serves, and raises the signal again when it is done
+    with contextlib.ExitStack() as stack:
+        try:
+            device = choose_device(settings.device)
+            data_dir = DataDir(settings.data_dir)
+            stack.callback(data_dir.close)
+            redis_url = settings.redis_url
+            if redis_url is None:
+                valkey = EmbeddedValkey(data_dir.path)
+                stack.callback(valkey.stop)
+                valkey.start()
+                redis_url = valkey.url
+        except (ValueError, DataDirInUse, ValkeyFailed) as error:
+            raise CannotStart(str(error)) from error
+        except OSError as error:
+            raise CannotStart(f"the data directory {settings.data_dir} cannot be used: {error}") from error
+        check_redis(redis_url)
+        engine = open_database(settings)
+        # An administrator looks for the key where the API runs; learners need none.
+        key_file = None if settings.role == "learner" else ensure_admin_key(sessions(engine), data_dir.path)
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        services = assemble(settings, redis_url=redis_url, engine=engine, node=settings.node or data_dir.node)
+        log.info("starting", role=settings.role, device=str(device), data_dir=str(data_dir.path))
+        if key_file is not None:
+            log.info("admin key written", file=str(key_file))
+        _run(settings, create_app(services))
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
+
+
+def _run(settings: Settings, app: FastAPI) -> None:
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}; is the port in use?")
+
+
+def check_redis(url: str) -> None:
+    """Raises: CannotStart when nothing answers there."""
+    try:
+        with contextlib.closing(sync_client(url)) as client:
+            client.ping()
+    except (RedisError, ValueError) as error:
+        raise CannotStart(f"redis_url {_without_password(url)!r}: {error}") from error
+
+
+def open_database(settings: Settings) -> Engine:
+    """The database with its schema brought up to date. Raises: CannotStart when it cannot be opened."""
+    url = settings.sqlalchemy_url
+    try:
+        engine = connect(url)
+        migrate(engine)
+    except (ArgumentError, ValueError, DBAPIError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise CannotStart(f"database_url {_without_password(url)!r}: {reason}") from error
+    return engine
+
+
+def open_redis(settings: Settings) -> redis.Redis:
+    """For commands that work beside a running service: its embedded Valkey, or the Redis of the settings.
+
+    Raises: CannotStart when nothing answers there.
+    """
+    url = settings.redis_url or EmbeddedValkey(settings.data_dir).url
+    check_redis(url)
+    return sync_client(url)
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]

@@ -1,0 +1,99 @@
+"""The wiring: what one process of the service is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import redis
+import redis.asyncio
+from sqlalchemy import Engine
+
+from service.catalog import Catalog
+from service.database import Sessions, sessions
+from service.ingest import Ingest
+from service.keyring import Keyring
+from service.prediction import Prediction
+from service.publications import Publications
+from service.settings import Settings
+from service.snapshots import Snapshots
+from service.stream import Limits, async_client, sync_client
+from service.supervisor import Supervisor
+from service.weights import PubSubPublisher, follow
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    engine: Engine
+    sessions: Sessions
+    sync_redis: redis.Redis
+    async_redis: redis.asyncio.Redis
+    publications: Publications
+    supervisor: Supervisor | None
+    keyring: Keyring
+    catalog: Catalog
+    ingest: Ingest
+    prediction: Prediction
+    snapshots: Snapshots
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Learners learn (roles all, learner), replicas follow (role api), until the block ends."""
+        self.publications.attach(asyncio.get_running_loop())
+        following = None
+        if self.supervisor is not None:
+            self.supervisor.start()
+        else:
+            following = asyncio.create_task(follow(self.async_redis, self.publications))
+        try:
+            yield
+        finally:
+            if following is not None:
+                following.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await following
+            if self.supervisor is not None:
+                await asyncio.to_thread(self.supervisor.stop)
+            self.publications.detach()
+            await self.async_redis.aclose()
+            self.sync_redis.close()
+            self.engine.dispose()
+
+
+def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str) -> Services:
+    """Args: node: under what name this process's learners take leases."""
+    session_factory = sessions(engine)
+    client = sync_client(redis_url)
+    async_redis = async_client(redis_url)
+    publications = Publications()
+    supervisor = None
+    if settings.role != "api":
+        interval_s = settings.publish_s
+        publisher = publications if settings.role == "all" else PubSubPublisher(client, interval_s=interval_s)
+        supervisor = Supervisor(settings, session_factory, client, publisher, holder=node)
+    catalog = Catalog(
+        session_factory,
+        client,
+        publications,
+        max_state_bytes=settings.max_state_bytes,
+        on_change=supervisor.look_now if supervisor else lambda: None,
+    )
+    limits = Limits(ttl_ms=int(settings.idempotency_ttl_s * 1000), most=settings.idempotency_max)
+    ingest = Ingest(async_redis, catalog, limits)
+    return Services(
+        settings=settings,
+        engine=engine,
+        sessions=session_factory,
+        sync_redis=client,
+        async_redis=async_redis,
+        publications=publications,
+        supervisor=supervisor,
+        keyring=Keyring(session_factory),
+        catalog=catalog,
+        ingest=ingest,
+        prediction=Prediction(catalog, publications, wait_s=settings.wait_s),
+        snapshots=Snapshots(session_factory, ingest, publications, wait_s=settings.wait_s),
+    )

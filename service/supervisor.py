@@ -1,0 +1,86 @@
+"""Runs one learner thread for every model that the database lists."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import redis
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from service.database import Sessions
+from service.learner import ModelLearner
+from service.reign import Publisher, Realm
+from service.repositories import models
+from service.settings import Settings
+from service.stream import ModelStream
+
+POLL_S = 0.5
+
+log = structlog.get_logger()
+
+
+class Supervisor(threading.Thread):
+    """Args: holder: under what name its learners take leases."""
+
+    def __init__(
+        self, settings: Settings, sessions: Sessions, client: redis.Redis, publisher: Publisher, *, holder: str
+    ) -> None:
+        super().__init__(name="supervisor", daemon=True)
+        self._settings = settings
+        self._sessions = sessions
+        self._client = client
+        self._publisher = publisher
+        self._holder = holder
+        self._learners: dict[str, ModelLearner] = {}
+        self._stopping = threading.Event()
+        self._look = threading.Event()
+
+    def look_now(self) -> None:
+        """Notices a new model at once rather than at the next poll."""
+        self._look.set()
+
+    def statuses(self) -> Mapping[str, str]:
+        """What each model's learner in this process is doing, by model ID."""
+        return {model_id: learner.status for model_id, learner in self._learners.copy().items()}
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._sessions() as session:
+                    wanted = {row.id for row in models.all_models(session)}
+            except DBAPIError as error:
+                log.warning("cannot list models", cause=str(error.orig))
+            else:
+                self._match(wanted)
+            self._look.wait(POLL_S)
+            self._look.clear()
+
+    def _match(self, wanted: set[str]) -> None:
+        """Starts learners that are missing or have died of a defect; those of deleted models end by themselves."""
+        learners = {model_id: learner for model_id, learner in self._learners.items() if learner.is_alive()}
+        for model_id in wanted - learners.keys():
+            realm = Realm(
+                model_id,
+                self._settings,
+                self._sessions,
+                ModelStream(self._client, model_id),
+                self._publisher,
+                threading.Event(),
+            )
+            learners[model_id] = ModelLearner(realm, holder=self._holder)
+            learners[model_id].start()
+        self._learners = learners
+
+    def stop(self) -> None:
+        """Ends all learners, each with a last checkpoint."""
+        self._stopping.set()
+        self._look.set()
+        if self.is_alive():
+            self.join()
+        learners = list(self._learners.values())
+        for learner in learners:
+            learner.stop()
+        for learner in learners:
+            learner.join()

@@ -1,0 +1,117 @@
+"""Published weights between processes: the learner says its newest version by Pub/Sub, API replicas follow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import redis
+import redis.asyncio
+import safetensors.torch
+import structlog
+from anyio.to_thread import run_sync
+from safetensors import SafetensorError
+
+from models import Predictor
+from service import redis_keys as keys
+from service.entry_id import EntryId
+from service.fold import Version
+from service.publications import Publications, Published
+
+RECONNECT_S = 0.5
+SILENCE_S = 5.0
+MOST_AT_ONCE = 64
+
+log = structlog.get_logger()
+
+
+def encode(published: Published, activation: str) -> bytes:
+    """Length of the header (4 bytes, big-endian), header as JSON, tensors as safetensors."""
+    version = published.version
+    header = json.dumps(
+        {
+            "epoch": published.epoch,
+            "model_version": version.model_version,
+            "applied_entry": str(version.applied_entry),
+            "samples_learned": version.samples_learned,
+            "activation": activation,
+        }
+    ).encode()
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in version.predictor.tensors().items()}
+    return len(header).to_bytes(4, "big") + header + safetensors.torch.save(tensors)
+
+
+def decode(message: bytes) -> Published:
+    """Raises: ValueError for bytes that `encode` did not make."""
+    try:
+        start = 4 + int.from_bytes(message[:4], "big")
+        header = json.loads(message[4:start])
+        predictor = Predictor.from_tensors(safetensors.torch.load(message[start:]), header["activation"])
+        applied = EntryId.parse(header["applied_entry"])
+        version = Version(header["model_version"], applied, header["samples_learned"], predictor)
+        return Published(header["epoch"], version)
+    except (ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise ValueError(f"not published weights: {error!r}") from error
+
+
+class PubSubPublisher:
+    """Args: interval_s: least time between two publications of a model."""
+
+    repeat_s = 1.0  # for replicas that missed the last one: Pub/Sub forgets
+
+    def __init__(self, client: redis.Redis, *, interval_s: float) -> None:
+        self._client = client
+        self.interval_s = interval_s
+
+    def publish(self, model_id: str, published: Published) -> None:
+        message = encode(published, published.version.predictor.sigma.name)
+        self._client.publish(keys.weights_channel(model_id), message)
+
+
+async def follow(client: redis.asyncio.Redis, publications: Publications, *, silence_s: float = SILENCE_S) -> None:
+    """Takes over what learners publish, until cancelled; subscribes anew when Redis was away.
+
+    Args: silence_s: after so long without a message, Redis is asked whether it is still there.
+    """
+    while True:
+        try:
+            async with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+                await pubsub.psubscribe(keys.WEIGHTS_PATTERN)
+                while True:
+                    for channel, message in (await _newest(pubsub, silence_s)).items():
+                        model_id = keys.model_of_channel(channel.decode())
+                        published = await run_sync(_decoded, model_id, message)
+                        if published is not None:
+                            publications.publish(model_id, published)
+        except redis.RedisError as error:
+            log.warning("not following weights", cause=str(error))
+            await asyncio.sleep(RECONNECT_S)
+
+
+async def _newest(pubsub: redis.asyncio.client.PubSub, silence_s: float) -> dict[bytes, bytes]:
+    """Waits for messages and takes those that have arrived; of each channel only the last one counts.
+
+    Raises: redis.TimeoutError when the connection is dead, which shows in no other way to those who only listen.
+    """
+    message = await pubsub.get_message(timeout=silence_s)
+    if message is None:
+        await pubsub.ping()
+        message = await pubsub.get_message(timeout=silence_s)
+        if message is None:
+            raise redis.TimeoutError(f"no answer within {silence_s:g} s")
+    newest = {}
+    for _ in range(MOST_AT_ONCE):
+        if message is None:
+            break
+        if message["type"] == "pmessage":
+            newest[message["channel"]] = message["data"]
+        message = await pubsub.get_message(timeout=0.0)
+    return newest
+
+
+def _decoded(model_id: str, message: bytes) -> Published | None:
+    try:
+        return decode(message)
+    except ValueError as error:
+        log.warning("weights not understood", model_id=model_id, cause=str(error))
+        return None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models import Architecture, Predictor, RunningScale
+from models.activations import RELU
+from models.network import encode_input, initial_weights
+from models.scaling import no_moments
+
+NET = Architecture(4, (6, 5), 3)
+X = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)) * 3 + 1
+
+
+def predictor(device: torch.device) -> Predictor:
+    moments = no_moments(4, device).updated(X.double().to(device), torch.ones(20, device=device).double())
+    weights = initial_weights(NET, seed=0, top_gain=1.0, device=device)
+    return Predictor(weights, RunningScale().scaling(moments), RELU)
+
+
+def test_probabilities_are_the_softmax_of_the_scaled_nets_output(device: torch.device) -> None:
+    probabilities = predictor(device)(X)
+    z = (X - X.mean(dim=0)) / X.std(dim=0, correction=0)
+    weights = initial_weights(NET, seed=0, top_gain=1.0, device=torch.device("cpu"))
+    torch.testing.assert_close(probabilities, encode_input(z, weights, RELU)[-1].softmax(dim=1), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
+    assert probabilities.dtype == torch.float32
+    assert probabilities.device.type == "cpu"
+
+
+def test_inputs_may_have_any_float_dtype_and_missing_values(device: torch.device) -> None:
+    predict = predictor(device)
+    torch.testing.assert_close(predict(X.double()), predict(X), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(predict(torch.full((1, 4), torch.nan)), predict(X.double().mean(0, keepdim=True)))
+
+
+def test_a_block_of_none_gives_none(device: torch.device) -> None:
+    assert predictor(device)(torch.zeros(0, 4)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 1), (2, 5), (1, 2, 4)])
+def test_another_shape_is_refused_not_broadcast(shape: tuple[int, ...], device: torch.device) -> None:
+    with pytest.raises(ValueError, match=r"inputs must have shape \(n, 4\), not \("):
+        predictor(device)(torch.zeros(shape))
+
+
+def test_tensors_make_the_same_predictor_again(device: torch.device) -> None:
+    original = predictor(device)
+    again = Predictor.from_tensors(original.tensors(), activation="relu")
+    assert torch.equal(again(X), original(X))
+    assert again.tensors().keys() == original.tensors().keys()

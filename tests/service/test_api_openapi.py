@@ -1,0 +1,26 @@
+"""The description of the API."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+
+
+def test_the_description_names_every_call(http: TestClient) -> None:
+    del http.headers["Authorization"]
+    described = http.get("/openapi.json").json()
+    calls = {f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods}
+    assert calls == {
+        "GET /livez",
+        "GET /readyz",
+        "GET /v1/models",
+        "PUT /v1/models/{name}",
+        "GET /v1/models/{name}",
+        "DELETE /v1/models/{name}",
+        "POST /v1/models/{name}/samples",
+        "GET /v1/models/{name}/predictions",
+        "POST /v1/models/{name}/predictions",
+        "POST /v1/models/{name}/snapshots",
+        "GET /v1/models/{name}/snapshots",
+        "GET /v1/models/{name}/snapshots/{snapshot}",
+        "POST /v1/models/{name}/restore",
+    }

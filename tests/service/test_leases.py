@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+from sqlalchemy import Engine
+
+from service.database import Sessions, sessions
+from service.repositories import leases, models
+
+
+@pytest.fixture
+def factory(engine: Engine) -> Sessions:
+    return sessions(engine)
+
+
+@pytest.fixture
+def model_id(factory: Sessions) -> str:
+    model_id = str(uuid.uuid4())
+    with factory.begin() as session:
+        models.add(session, model_id=model_id, name="m", spec="{}", stream_uuid="u")
+    return model_id
+
+
+def take(factory: Sessions, model_id: str, holder: str, lease_s: float = 30.0) -> int | None:
+    with factory.begin() as session:
+        return leases.take(session, model_id, holder=holder, lease_s=lease_s)
+
+
+def hold(factory: Sessions, model_id: str, epoch: int) -> bool:
+    with factory.begin() as session:
+        return leases.hold(session, model_id, epoch, lease_s=30.0)
+
+
+def test_every_taking_raises_the_epoch_and_fences_the_one_before(factory: Sessions, model_id: str) -> None:
+    assert take(factory, model_id, "a") == 1
+    assert take(factory, model_id, "a") == 2
+    assert not hold(factory, model_id, 1)
+    assert hold(factory, model_id, 2)
+
+
+def test_a_running_lease_is_not_given_to_another(factory: Sessions, model_id: str) -> None:
+    assert take(factory, model_id, "a") == 1
+    assert take(factory, model_id, "b") is None
+    assert hold(factory, model_id, 1)
+
+
+def test_an_expired_lease_goes_to_another(factory: Sessions, model_id: str) -> None:
+    assert take(factory, model_id, "a", lease_s=0.01) == 1
+    time.sleep(0.02)
+    assert take(factory, model_id, "b") == 2
+    assert not hold(factory, model_id, 1)
+
+
+def test_a_released_lease_is_free_at_once(factory: Sessions, model_id: str) -> None:
+    assert take(factory, model_id, "a") == 1
+    with factory.begin() as session:
+        assert leases.release(session, model_id, 1)
+    assert take(factory, model_id, "b") == 2
+
+
+def test_a_clock_set_back_does_not_hold_a_model_for_ever(factory: Sessions, model_id: str) -> None:
+    assert take(factory, model_id, "a", lease_s=86_400.0) == 1
+    assert take(factory, model_id, "b", lease_s=10.0) == 2
+
+
+def test_seizing_outranks_whoever_holds_it(factory: Sessions, model_id: str) -> None:
+    assert take(factory, model_id, "a") == 1
+    with factory.begin() as session:
+        assert leases.seize(session, model_id) == 2
+    assert not hold(factory, model_id, 1)
+    assert take(factory, model_id, "b") == 3

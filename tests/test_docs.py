@@ -1,0 +1,61 @@
+"""What the documents say is what the code has."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+
+import typer
+from typer.main import get_command
+
+from service.cli import app
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    documented = dict(re.findall(r"^\| `(AMSTREAM_\w+)` \|(.*)\|$", text, re.MULTILINE))
+    assert documented.keys() == {f"AMSTREAM_{name.upper()}" for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        row = documented[f"AMSTREAM_{name.upper()}"]
+        assert field.description is not None
+        assert field.description in row
+        if field.default_factory is None and field.default is not None:
+            assert f"`{field.default}`" in row
+
+
+def test_every_command_that_the_readme_shows_exists() -> None:
+    command = get_command(app)
+    context = typer.Context(command)
+    shown = set(re.findall(r"\bamstream ([a-z-]+)(?: ([a-z-]+))?", (ROOT / "README.md").read_text()))
+    assert shown
+    for name, subcommand in shown:
+        found = command.get_command(context, name) if hasattr(command, "get_command") else None
+        assert found is not None, name
+        if hasattr(found, "commands") and subcommand:
+            assert subcommand in found.commands, f"{name} {subcommand}"
+
+
+def test_every_make_target_of_the_documents_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    named = {target for path in documents for target in re.findall(r"\bmake ([a-z-]+)", path.read_text())}
+    assert named - {"sure"} <= targets
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:models|service|clients|benchmarks|tests|migrations)/[\w/.]*)`", text))
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_function_that_the_architecture_maps_to_the_paper_exists() -> None:
+    mapped = re.findall(r"`models\.(\w+)\.([\w.]+)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert mapped
+    for module, path in mapped:
+        attrgetter(path)(import_module(f"models.{module}"))  # raises AttributeError
