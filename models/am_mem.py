@@ -28,6 +28,9 @@ from models.network import Architecture, Weights, append_one, encode_input, init
 from models.predictor import Predictor
 from models.scaling import InputScale, Moments, no_moments
 
+MOST_ITERATIONS = 1000
+"""Per subproblem and block: more would occupy a learner for good."""
+
 
 @dataclass(frozen=True)
 class AMMemHyperparameters:
@@ -38,11 +41,11 @@ class AMMemHyperparameters:
         mu_increment: added to μ per sample seen, ≥ 0.
         mu_max: μ grows no further than this; None for no bound.
         eta: η of Algorithm 2.1, the top layer's step on the mean gradient of a block, > 0.
-        code_iterations: gradient steps per problem (4) or (5), ≥ 0.
+        code_iterations: gradient steps per problem (4) or (5), from 0 to MOST_ITERATIONS.
         code_momentum: of those steps, in [0, 1).
         solver: `columns` (block-coordinate descent), `ridge` (exact, towards zero) or `proximal-ridge` (exact, towards
             the current weights).
-        sweeps: passes of the `columns` solver per block, ≥ 1.
+        sweeps: passes of the `columns` solver per block, from 1 to MOST_ITERATIONS.
         ridge: λ of the exact solvers over the mean of diag A, > 0.
         horizon: samples after which a memory keeps the share 1/e; None never forgets.
         top_gain: factor on the top layer's initial weights, > 0.
@@ -68,10 +71,14 @@ class AMMemHyperparameters:
             ("mu_increment", 0 <= self.mu_increment < math.inf, "at least 0"),
             ("mu_max", self.mu_max is None or self.mu <= self.mu_max < math.inf, "at least mu"),
             ("eta", 0 < self.eta < math.inf, "positive"),
-            ("code_iterations", _is_integer(self.code_iterations, least=0), "an integer of at least 0"),
+            (
+                "code_iterations",
+                _is_integer(self.code_iterations, least=0),
+                f"an integer from 0 to {MOST_ITERATIONS}",
+            ),
             ("code_momentum", 0 <= self.code_momentum < 1, "in [0, 1)"),
             ("solver", self.solver in solver_names, "one of " + ", ".join(solver_names)),
-            ("sweeps", _is_integer(self.sweeps, least=1), "an integer of at least 1"),
+            ("sweeps", _is_integer(self.sweeps, least=1), f"an integer from 1 to {MOST_ITERATIONS}"),
             ("ridge", 0 < self.ridge < math.inf, "positive"),
             ("horizon", self.horizon is None or 0 < self.horizon < math.inf, "positive, or None"),
             ("top_gain", 0 < self.top_gain < math.inf, "positive"),
@@ -93,7 +100,7 @@ class AMMemHyperparameters:
 
 
 def _is_integer(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and value >= least
+    return isinstance(value, int) and least <= value <= MOST_ITERATIONS
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class LabelIndex:
                 raise ValueError(f"classes must have one type; {label!r} is not a {type(self.classes[0]).__name__}")
         self._index = {label: index for index, label in enumerate(self.classes)}
         if len(self._index) != len(self.classes):
-            repeated = next(label for i, label in enumerate(self.classes) if label in self.classes[:i])
+            repeated = next(label for index, label in enumerate(self.classes) if self._index[label] != index)
             raise ValueError(f"classes must be distinct; {repeated!r} is there twice")
 
     @property

@@ -72,14 +72,16 @@ class Catalog:
         if known is not None and (found is None or found.id != known[1].id):  # deleted, perhaps by another process
             self._publications.forget(known[1].id)
         if found is None:
-            self.forget(name)
+            self._cache.pop(name, None)
             raise UnknownModel(name)
         self._cache[name] = (time.monotonic(), found)
         return found
 
     def forget(self, name: str) -> None:
-        """Makes the next `get` ask the database."""
-        self._cache.pop(name, None)
+        """Makes the next `get` ask the database, and notice when it is another model."""
+        known = self._cache.get(name)
+        if known is not None:
+            self._cache[name] = (float("-inf"), known[1])
 
     def _look_up(self, name: str) -> Model | None:
         with self._sessions() as session:
@@ -138,7 +140,7 @@ class Catalog:
         with self._sessions.begin() as session:
             models.remove(session, model.id)
             ModelStream(self._client, model.id).delete()
-        self.forget(model.name)
+        self._cache.pop(model.name, None)
         self._publications.forget(model.id)
         self._on_change()
 

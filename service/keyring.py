@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from sqlalchemy.exc import IntegrityError
+
 from service.database import Sessions
 from service.problems import Forbidden, Unauthenticated
 from service.repositories import api_keys
@@ -96,23 +98,31 @@ def create_key(sessions: Sessions, *, name: str, scopes: Sequence[str], models: 
         if scope not in SCOPES:
             raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     secret = PREFIX + secrets.token_urlsafe(32)
-    with sessions.begin() as session:
-        if api_keys.by_name(session, name) is not None:
-            raise ValueError(f"there is a key named {name!r} already; revoke it first, or choose another name")
-        api_keys.add(session, name=name, sha256=_digest(secret), scopes=scopes, models=models)
+    try:
+        with sessions.begin() as session:
+            api_keys.add(session, name=name, sha256=_digest(secret), scopes=scopes, models=models)
+    except IntegrityError as error:
+        raise ValueError(f"there is a key named {name!r} already; revoke it first, or choose another name") from error
     return secret
 
 
 def ensure_admin_key(sessions: Sessions, data_dir: Path) -> Path | None:
-    """On the first start ever, writes a new admin key into `data_dir` (mode 0600) and returns the file."""
-    with sessions() as session:
-        if api_keys.all_keys(session):
-            return None
+    """On the first start ever, writes a new admin key into `data_dir` (mode 0600) and returns the file.
+
+    The file is there before the key is in force, so that no crash leaves a key that nobody knows.
+    """
     path = data_dir / ADMIN_KEY_FILE
-    secret = create_key(sessions, name="admin", scopes=["admin"])
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secret + "\n")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    try:
+        with sessions.begin() as session:
+            if api_keys.all_keys(session):
+                return None
+            api_keys.add(session, name="admin", sha256=_digest(secret), scopes=["admin"], models=None)
+            path.unlink(missing_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secret + "\n")
+    except IntegrityError:  # another replica was faster
+        return None
     return path
 
 

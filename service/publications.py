@@ -17,9 +17,13 @@ class Published:
     version: Version
 
     @property
-    def order(self) -> tuple[int, int]:
-        """A replica never goes back: a fold that starts again from a checkpoint is older until it has caught up."""
-        return self.version.model_version, self.epoch
+    def order(self) -> tuple[EntryId, int]:
+        """A replica never goes back: a fold that starts again from a checkpoint is older until it has caught up.
+
+        By entry, not by count: a log that was begun anew after an accepted loss counts on from the checkpoint, but its
+        entries are later than all before.
+        """
+        return self.version.applied_entry, self.epoch
 
 
 class Publications:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from urllib.parse import urlsplit
 
 import redis
 import structlog
@@ -83,9 +84,12 @@ def _run(settings: Settings, app: FastAPI) -> None:
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        raise CannotStart(f"cannot listen on {settings.host}:{settings.port}; is the port in use?")
+    try:
+        server.run()
+    except SystemExit as end:
+        if end.code:  # uvicorn's, when it cannot bind
+            raise CannotStart(f"cannot listen on {settings.host}:{settings.port}; is the port in use?") from end
+        raise
 
 
 def check_redis(url: str) -> None:
@@ -120,5 +124,6 @@ def open_redis(settings: Settings) -> redis.Redis:
 
 
 def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    """Scheme, host and path: a password may stand before the host, or in the query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if "://" in url else "(not a URL)"

@@ -100,8 +100,9 @@ end
 return ids
 """
 
-# KEYS: stream, epoch.  ARGV: epoch, entry.  Trims only for the newest epoch that ever trimmed.
+# KEYS: stream, epoch.  ARGV: epoch, entry.  Trims only for the newest epoch that ever trimmed, and only what is not deleted.
 _TRIM = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local newest = redis.call('GET', KEYS[2])
 if newest and tonumber(newest) > tonumber(ARGV[1]) then return -1 end
 redis.call('SET', KEYS[2], ARGV[1])
@@ -218,9 +219,13 @@ class ModelStream:
         return [(EntryId.parse(entry), f[b"cause"].decode(), f[keys.FIELD.encode()]) for entry, f in entries]
 
     def restart(self, stream_uuid: str, marker: bytes, *, after: EntryId, entries_added: int) -> EntryId:
-        """A new log whose first entry is `marker`, later than `after`, counted as the entry number `entries_added`."""
+        """A new log whose first entry is `marker`, counted as the entry number `entries_added`.
+
+        Its ID is later than `after` and than every entry that Redis has given an ID to so far.
+        """
         self.delete()
-        marker_id = EntryId(after.ms + 1, 0)
+        seconds, microseconds = self._client.time()
+        marker_id = EntryId(max(after.ms, seconds * 1000 + microseconds // 1000) + 1, 0)
         self._client.xadd(self._stream, {keys.FIELD: marker}, id=str(marker_id))
         xsetid = "return redis.call('XSETID', KEYS[1], ARGV[1], 'ENTRIESADDED', ARGV[2])"
         self._client.eval(xsetid, 1, self._stream, str(marker_id), str(entries_added))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID = String(36)
@@ -104,6 +104,15 @@ class ApiKeyRow(Base):
     """A bearer key; only its SHA-256 is kept. `models` null: every model."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        Index(
+            "one_key_in_force_per_name",
+            "name",
+            unique=True,
+            sqlite_where=text("revoked_at IS NULL"),
+            postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     name: Mapped[str] = mapped_column(String(63))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)

@@ -22,6 +22,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sha256"),
     )
+    in_force = sa.text("revoked_at IS NULL")
+    op.create_index(
+        "one_key_in_force_per_name",
+        "api_keys",
+        ["name"],
+        unique=True,
+        sqlite_where=in_force,
+        postgresql_where=in_force,
+    )
     op.create_table(
         "models",
         sa.Column("id", sa.String(length=36), nullable=False),

@@ -10,8 +10,18 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from models import AMMem, AMMemHyperparameters, Architecture, InputScale, NoScale, PooledScale, RunningScale
+from models import (
+    AMMem,
+    AMMemHyperparameters,
+    Architecture,
+    ArgumentError,
+    InputScale,
+    NoScale,
+    PooledScale,
+    RunningScale,
+)
 from models.activations import RELU
+from models.am_mem import MOST_ITERATIONS
 from models.codes import squared_spectral_norm
 from models.losses import CURVATURE, multinomial
 from models.network import append_one, encode_input
@@ -265,3 +275,12 @@ def test_one_pass_over_digits_in_blocks_of_8_predicts_each_block_before_it_is_le
     most_frequent = y.bincount().max().item() / len(y)
     assert correct / len(y) >= max(0.87, 5 * most_frequent)
     assert max(W.abs().max().item() for W in learner.state.weights) < 20  # no column exploded
+
+
+@pytest.mark.parametrize("name", ["sweeps", "code_iterations"])
+def test_more_iterations_than_a_learner_could_ever_finish_are_refused(name: str) -> None:
+    most: Any = {name: MOST_ITERATIONS}
+    too_many: Any = {name: MOST_ITERATIONS + 1}
+    assert getattr(AMMemHyperparameters(**most), name) == MOST_ITERATIONS
+    with pytest.raises(ArgumentError, match=f"{name} must be an integer"):
+        AMMemHyperparameters(**too_many)

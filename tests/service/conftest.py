@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from fastapi.testclient import TestClient
 
 from service.app import create_app
@@ -14,8 +15,17 @@ from service.database import connect, migrate, sessions
 from service.keyring import create_key
 from service.services import Services, assemble
 from service.settings import Settings
+from service.stream import sync_client
 
 SPEC: dict[str, Any] = {"inputs": 3, "hidden": [8], "classes": ["no", "yes"], "block": {"size": 4, "wait_ms": 1}}
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A connection to the Valkey of this worker."""
+    client = sync_client(redis_url)
+    yield client
+    client.close()
 
 
 @pytest.fixture

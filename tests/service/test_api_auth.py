@@ -29,7 +29,9 @@ EVERYTHING: list[tuple[str, str, dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc", "amk_abc", "Bearer amk_abc", "Bearer a b"])
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic abc", "amk_abc", "Bearer amk_abc", "Bearer a b"]
+)
 def test_without_a_known_key_nothing_is_answered(http: TestClient, model: str, header: str | None) -> None:
     del http.headers["Authorization"]
     headers = {} if header is None else {"Authorization": header}

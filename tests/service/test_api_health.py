@@ -134,9 +134,7 @@ def test_a_process_that_only_learns_answers_probes_alone(settings: Settings, red
         assert client.get("/v1/models").status_code == 404
 
 
-def test_a_defect_is_a_problem_and_tells_nothing(
-    http: TestClient, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_defect_is_a_problem_and_tells_nothing(http: TestClient, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 

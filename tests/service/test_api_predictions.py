@@ -85,7 +85,9 @@ class TestWithLittlePatience:
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"wait_s": 0.05})
 
-    def test_an_entry_that_does_not_come_is_unavailable_after_a_bounded_wait(self, http: TestClient, model: str) -> None:
+    def test_an_entry_that_does_not_come_is_unavailable_after_a_bounded_wait(
+        self, http: TestClient, model: str
+    ) -> None:
         for far in ("99999999999999-0", "18446744073709551615-18446744073709551615"):
             answer = http.get(f"{model}/predictions", params={"x": "1,2,3", "min_entry": far})
             refused(answer, 503, "not-applied-yet")

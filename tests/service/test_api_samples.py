@@ -22,11 +22,11 @@ BODY = json.dumps({"samples": [GOOD]}).encode()
 
 
 @pytest.fixture(scope="module")
-def shared(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def shared(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Services:
     """One application for all refusals of this module."""
     path = tmp_path_factory.mktemp("shared")
     settings = Settings(data_dir=path, max_body_bytes=2_000, max_post_samples=10)
-    yield assembled(settings, redis_url, f"sqlite:///{path / 'a.db'}")
+    return assembled(settings, redis_url, f"sqlite:///{path / 'a.db'}")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def test_one_bad_sample_refuses_the_whole_json_post(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        (packed([[1, 2, 3], [1, 2, np.nan]], ["yes", "no"]), "x.1.2"),
-        (packed([[1, 2, 3], [1, 2, np.inf]], ["yes", "no"]), "x.1.2"),
+        (packed([[1.0, 2, 3], [1, 2, float(np.nan)]], ["yes", "no"]), "x.1.2"),
+        (packed([[1.0, 2, 3], [1, 2, float(np.inf)]], ["yes", "no"]), "x.1.2"),
         (packed([[1, 2, 3], [1, 2, 3]], ["yes", "maybe"]), "y.1"),
         (packed([[1, 2], [1, 2]], ["yes", "no"]), "x"),
         (packed([[1, 2, 3]], ["yes"])[:-2], "body"),
@@ -118,9 +118,10 @@ def test_a_wrong_or_missing_content_type_is_unsupported(unharmed: TestClient, co
     assert refused(answer, 415, "unsupported-media-type") == [("Content-Type", content_type)]
 
 
-@pytest.mark.parametrize("value", ["", "a b", "x" * 256, "é".encode("latin1")])
-def test_a_bad_idempotency_key_is_refused(unharmed: TestClient, value: str | bytes) -> None:
-    answer = unharmed.post(f"{M}/samples", json={"samples": [GOOD]}, headers={"Idempotency-Key": value})  # type: ignore[dict-item]  # bytes are allowed
+@pytest.mark.parametrize("value", [b"", b"a b", b"x" * 256, b"\xe9"])
+def test_a_bad_idempotency_key_is_refused(unharmed: TestClient, value: bytes) -> None:
+    headers = {b"Idempotency-Key": value, b"Content-Type": b"application/json"}
+    answer = unharmed.post(f"{M}/samples", content=BODY, headers=headers)
     assert [field for field, _ in refused(answer, 422, "invalid")] == ["Idempotency-Key"]
 
 
@@ -142,7 +143,9 @@ def test_larger_posts_are_cut_into_blocks(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "classes", [["", "ü☃", "a" * 256], [0, -1, 2**63 - 1, -(2**63)], [True, False]], ids=["string", "integer", "boolean"]
+    "classes",
+    [["", "ü☃", "a" * 256], [0, -1, 2**63 - 1, -(2**63)], [True, False]],
+    ids=["string", "integer", "boolean"],
 )
 def test_labels_come_back_as_they_were_posted(client: TestClient, classes: list[Any]) -> None:
     model = f"/v1/models/labels-{type(classes[0]).__name__}"
@@ -175,7 +178,7 @@ def test_the_same_key_and_payload_are_appended_once(client: TestClient) -> None:
     first = entries_of(client, samples, **{"Idempotency-Key": "once"})
     before = standing(client, M)
     assert entries_of(client, samples, **{"Idempotency-Key": "once"}) == first
-    body = packed([GOOD["x"]] * 6, ["yes"] * 6)
+    body = packed([[1, 2, 3]] * 6, ["yes"] * 6)
     again = client.post(f"{M}/samples", content=body, headers=MSGPACK | {"Idempotency-Key": "once"})
     assert again.json() == {"entries": first, "accepted": 6}
     assert standing(client, M) == before
@@ -222,11 +225,10 @@ def test_keys_beyond_the_cap_are_refused_and_posts_without_one_are_not(tmp_path:
 
 
 def test_an_expired_key_is_new_again(tmp_path: Path, redis_url: str) -> None:
-    settings = Settings(data_dir=tmp_path, idempotency_max=1, idempotency_ttl_s=0.001)
+    settings = Settings(data_dir=tmp_path, idempotency_max=1, idempotency_ttl_s=0.0001)
     with running(assembled(settings, redis_url, f"sqlite:///{tmp_path / 'a.db'}")) as client:
         client.put(M, json=SPEC)
         first = entries_of(client, [GOOD], **{"Idempotency-Key": "1"})
-        standing(client, M)  # later than a millisecond
         second = entries_of(client, [GOOD | {"y": "no"}], **{"Idempotency-Key": "1"})
         assert second != first
         assert entries_of(client, [GOOD], **{"Idempotency-Key": "2"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgpack
@@ -82,10 +83,8 @@ def test_other_bytes_are_undecodable(payload: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_undecodable(payload: bytes) -> None:
-    try:
+    with contextlib.suppress(UndecodableEntry):
         entries.decode(payload, inputs=3)
-    except UndecodableEntry as error:
-        assert str(error)
 
 
 def test_samples_of_another_width_are_undecodable() -> None:

@@ -21,14 +21,16 @@ def test_ids_are_ordered_as_integers() -> None:
     assert EntryId.parse("9-0") < EntryId.parse("10-0") < EntryId.parse("10-9") < EntryId.parse("10-10")
 
 
-@pytest.mark.parametrize("text", ["", "1", "1-", "-1", "1-2-3", "a-b", " 1-1", "1-1\n", "-1-1", "+1-1", f"{2**64}-0", "1_0-1"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1-", "-1", "1-2-3", "a-b", " 1-1", "1-1\n", "-1-1", "+1-1", f"{2**64}-0", "1_0-1"]
+)
 def test_other_texts_are_no_ids(text: str) -> None:
     with pytest.raises(ValueError, match="is not an entry ID"):
         EntryId.parse(text)
 
 
 def test_bytes_that_are_no_text_are_no_ids() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(UnicodeDecodeError):
         EntryId.parse(b"\xff-1")
 
 

@@ -29,13 +29,6 @@ def factory(engine: Engine) -> Sessions:
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    client = sync_client(redis_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def create(factory: Sessions, client: redis.Redis, redis_url: str) -> Iterator[Callable[..., Model]]:
     made: list[Model] = []
 
@@ -241,6 +234,25 @@ def test_a_learner_refuses_when_redis_lost_the_stream_and_goes_on_once_that_is_a
         session.execute(update(ModelRow).where(ModelRow.id == model.id).values(stream_uuid="the-log"))
     model.stop()
     assert same(model.state, model.folded([encode(block) for block in blocks]))
+
+
+def test_after_an_accepted_loss_what_is_learned_anew_is_published_though_more_entries_were_before(
+    model: Model, factory: Sessions, client: redis.Redis
+) -> None:
+    first = model.start(holder="a", checkpoint_s=1000.0, lease_s=1000.0)
+    model.applied(model.post(samples(8), Snapshot("checkpointed", "x"), *(samples(8, seed=s) for s in range(5)))[-1])
+    with factory.begin() as session:
+        leases.seize(session, model.id)  # the last five blocks get into no checkpoint
+    first.stop()
+    first.join(20)
+    model.stream.delete()
+    accepted = accept_loss(factory, client, model.name)
+    assert accepted.position.samples_learned == 8
+    model.start(holder="b")
+    model.applied(accepted.position.entry)
+    version = model.publications.current(model.id)
+    assert version is not None
+    assert (version.model_version, version.samples_learned) == (3, 8)
 
 
 def test_a_learner_refuses_another_stream_than_the_known_one(model: Model) -> None:

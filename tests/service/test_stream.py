@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -19,18 +18,10 @@ from service.stream import (
     StreamGone,
     append,
     async_client,
-    sync_client,
 )
 
 LIMITS = Limits(ttl_ms=60_000, most=5)
 UUID = "the-log"
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    client = sync_client(redis_url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

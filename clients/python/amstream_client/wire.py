@@ -52,7 +52,7 @@ class Model:
     model_version: int
     applied_entry: str | None
     samples_learned: int
-    entries_lag: int
+    entries_lag: int | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,213 @@
+"""The script `amstream`: its own commands, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import typer
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from service import __version__
+from service.cli import app
+from service.data_dir import DataDir
+from service.database import connect, sessions
+from service.keyring import Keyring
+from service.problems import Unauthenticated
+from service.services import Services
+from service.spec import ModelSpec
+from service.stream import ModelStream
+
+RUN = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No setting of whoever runs the tests; signals and logs as before."""
+    for name in [name for name in os.environ if name.startswith("AMSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AMSTREAM_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    structlog.reset_defaults()  # `serve` logs to the stderr that it was run with
+
+
+def commands(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, *path, name)
+
+
+@pytest.mark.parametrize("path", list(commands(typer.main.get_command(app))), ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    shown = RUN.invoke(app, [*path, "--help"])
+    assert shown.exit_code == 0
+    _, _, explanation = shown.output.partition("Usage:")
+    sentences = [line for line in explanation.splitlines()[1:] if line.strip(" │╭╰─╮╯")]
+    assert sentences[0].strip(" │").endswith((".", ":")) or "Example" in explanation, shown.output
+
+
+def test_the_version_is_told() -> None:
+    assert RUN.invoke(app, ["version"]).output == f"{__version__}\n"
+
+
+def fails(*arguments: str) -> str:
+    """The one line on stderr of a command that fails."""
+    shown = RUN.invoke(app, list(arguments))
+    assert shown.exit_code == 1, shown.output
+    assert isinstance(shown.exception, SystemExit)
+    *logged, line = shown.stderr.splitlines()
+    assert not [other for other in logged if "amstream:" in other or "Traceback" in other]
+    assert line.startswith("amstream: ")
+    assert "s3cret" not in shown.output
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PORT", "70000", ["AMSTREAM_PORT", "70000"]),
+        ("ROLE", "other", ["AMSTREAM_ROLE", "'other'"]),
+        ("WAIT_S", "-1", ["AMSTREAM_WAIT_S", "-1"]),
+        ("DEVICE", "tpu", ["AMSTREAM_DEVICE", "'tpu'"]),
+        ("REDIS_URL", "redis://user:s3cret@127.0.0.1:1/0", ["redis_url", "127.0.0.1:1"]),
+        ("REDIS_URL", "http://user:s3cret@host", ["redis_url"]),
+        ("REDIS_URL", "unix:///nowhere.sock", ["redis_url", "nowhere.sock"]),
+        ("DATABASE_URL", "mysql://user:s3cret@host/db", ["database_url", "sqlite or postgresql", "mysql"]),
+        ("DATABASE_URL", "sqlite:////nowhere/at/all.db", ["database_url", "/nowhere/at/all.db"]),
+    ],
+)
+def test_serve_says_in_one_line_which_setting_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, name: str, value: str, says: list[str]
+) -> None:
+    monkeypatch.setenv("AMSTREAM_REDIS_URL", redis_url)
+    monkeypatch.setenv(f"AMSTREAM_{name}", value)
+    line = fails("serve")
+    assert all(word in line for word in says), line
+
+
+def test_serve_says_that_the_database_does_not_answer(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
+    monkeypatch.setenv("AMSTREAM_REDIS_URL", redis_url)
+    monkeypatch.setenv("AMSTREAM_DATABASE_URL", "postgresql+psycopg://user:s3cret@127.0.0.1:1/db")
+    line = fails("serve")
+    assert "127.0.0.1:1/db" in line
+    assert "refused" in line
+
+
+def test_serve_says_that_the_data_directory_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = fails("serve", "--data-dir", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in line
+
+
+def test_serve_says_who_uses_the_data_directory(tmp_path: Path) -> None:
+    holder = DataDir(tmp_path / "data")
+    try:
+        line = fails("serve")
+    finally:
+        holder.close()
+    assert str(tmp_path / "data") in line
+    assert str(os.getpid()) in line
+
+
+def test_serve_says_that_the_port_is_in_use_and_ends_what_it_started(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "service", "serve", "--data-dir", str(tmp_path / "data"), "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode > 0
+    last = ended.stderr.splitlines()[-1]
+    assert "in use" in last
+    assert str(port) in last
+    assert "Traceback" not in ended.stderr
+    DataDir(tmp_path / "data").close()
+
+
+# Keys
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> str:
+    (tmp_path / "data").mkdir()
+    assert RUN.invoke(app, ["migrate"]).output == "the schema is up to date\n"
+    return f"sqlite:///{tmp_path / 'data' / 'amstream.db'}"
+
+
+def test_a_key_is_created_listed_and_revoked(schema: str) -> None:
+    made = RUN.invoke(app, ["keys", "create", "sensor", "--scope", "learn", "--scope", "predict", "--model", "boiler"])
+    assert made.exit_code == 0
+    secret = made.stdout.strip()
+    engine = connect(schema)
+    try:
+        caller = Keyring(sessions(engine)).look_up(secret)
+        assert (set(caller.scopes), caller.models) == ({"learn", "predict"}, frozenset({"boiler"}))
+        listed = RUN.invoke(app, ["keys", "list"]).output
+        assert secret not in listed
+        assert all(word in listed for word in ("sensor", "learn", "predict", "boiler"))
+        assert RUN.invoke(app, ["keys", "revoke", "sensor"]).output == "revoked sensor\n"
+        with pytest.raises(Unauthenticated):
+            Keyring(sessions(engine)).look_up(secret)
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL")).scalar() == 0
+    finally:
+        engine.dispose()
+
+
+def test_what_is_wrong_with_a_key_is_said_in_one_line(schema: str) -> None:
+    RUN.invoke(app, ["keys", "create", "taken", "--scope", "admin"])
+    assert "'taken'" in fails("keys", "create", "taken", "--scope", "admin")
+    assert "'write'" in fails("keys", "create", "k", "--scope", "write")
+    assert "'Boiler'" in fails("keys", "create", "k", "--scope", "learn", "--model", "Boiler")
+    assert "'unknown'" in fails("keys", "revoke", "unknown")
+    assert "database_url" in fails("keys", "list", "--data-dir", "/nowhere")
+
+
+def test_migrating_twice_changes_nothing(schema: str) -> None:
+    assert RUN.invoke(app, ["migrate"]).exit_code == 0
+
+
+# Loss
+
+
+def test_a_loss_is_accepted_only_when_confirmed(
+    monkeypatch: pytest.MonkeyPatch, services: Services, redis_url: str, sqlite_url: str
+) -> None:
+    monkeypatch.setenv("AMSTREAM_REDIS_URL", redis_url)
+    monkeypatch.setenv("AMSTREAM_DATABASE_URL", sqlite_url)
+    model, _ = services.catalog.create("m", ModelSpec(inputs=1, classes=[0, 1]))
+    stream = ModelStream(services.sync_redis, model.id)
+    stream.delete()
+
+    refused = RUN.invoke(app, ["accept-loss", "m"], input="n\n")
+    assert refused.exit_code == 1
+    assert stream.uuid() is None
+
+    accepted = RUN.invoke(app, ["accept-loss", "m"], input="y\n")
+    assert accepted.exit_code == 0, accepted.output
+    assert "goes on after 0 samples" in accepted.output
+    assert stream.uuid() not in (None, model.stream_uuid)
+    assert RUN.invoke(app, ["accept-loss", "m", "--yes"]).exit_code == 0
+
+
+def test_accepting_a_loss_says_what_is_wrong_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, redis_url: str, schema: str
+) -> None:
+    assert "redis_url" in fails("accept-loss", "m", "--yes")
+    monkeypatch.setenv("AMSTREAM_REDIS_URL", redis_url)
+    assert "'m'" in fails("accept-loss", "m", "--yes")
+    monkeypatch.setenv("AMSTREAM_DATABASE_URL", "sqlite:////nowhere/at/all.db")
+    assert "database_url" in fails("accept-loss", "m", "--yes")

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from service.serve import CannotStart, check_redis, open_database
+from service.settings import Settings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@127.0.0.1:1/0",
+        "redis://user:hunter2@127.0.0.1:1/0",
+        "redis://127.0.0.1:1/0?password=hunter2",
+        "user:hunter2@127.0.0.1",
+    ],
+)
+def test_a_redis_that_does_not_answer_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(CannotStart, match="redis_url") as error:
+        check_redis(url)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://user:hunter2@127.0.0.1:1/db",
+        "postgresql+psycopg://127.0.0.1:1/db?user=me&password=hunter2",
+        "mysql://user:hunter2@127.0.0.1/db",
+        "user:hunter2@127.0.0.1",
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(CannotStart, match="database_url") as error:
+        open_database(Settings(database_url=url))
+    assert "hunter2" not in str(error.value)
