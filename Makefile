@@ -46,6 +46,7 @@ types: $(STAMP) ## mypy, strict
 bench: $(STAMP) ## The benchmarks at quick scale
 	$(BIN)/python -m benchmarks run online.digits
 	$(BIN)/python -m benchmarks run step-time
+	$(BIN)/python -m benchmarks run faults
 
 audit: $(STAMP) ## Known vulnerabilities of the dependencies
 	$(BIN)/pip-audit --skip-editable

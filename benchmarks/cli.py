@@ -60,7 +60,7 @@ def run_scenario(
     if fresh:
         kept.forget()
     try:
-        metrics = collect(_measured(scenario, plan, kept), scenario.best_by)
+        metrics = collect(_measured(scenario, plan, kept), scenario.best_by, scenario.over_seeds)
     except MissingDataError as missing:
         _refuse(str(missing))
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from amstream_client import AmstreamError, Client
@@ -31,14 +31,21 @@ class LocalService:
     Args:
         directory: the data directory, existing; also gets the log.
         command: what is run with `serve --data-dir DIR --port PORT`.
+        settings: its AMSTREAM_ variables.
     """
 
-    def __init__(self, directory: Path, command: Sequence[str] = (sys.executable, "-m", "service")) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        command: Sequence[str] = (sys.executable, "-m", "service"),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.command = command
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = directory / "server.log"
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
@@ -50,7 +57,7 @@ class LocalService:
             self._process = subprocess.Popen(
                 [*self.command, *arguments],
                 cwd=ROOT,
-                env=environment,
+                env=environment | self._settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -72,6 +79,17 @@ class LocalService:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def kill_valkey(self) -> None:
+        """SIGKILL, of the one that the service started and will start again.
+
+        Raises: ServiceError when there is none.
+        """
+        pid_file = self.directory / "valkey.pid"
+        pid = int(pid_file.read_text()) if pid_file.exists() else 0
+        if pid not in processes_of(self.directory):
+            raise ServiceError(f"no Valkey runs in {self.directory}\n{self.log_tail()}")
+        _signal(pid, signal.SIGKILL)
 
     def stop(self) -> list[str]:
         """SIGTERM, then whatever it takes.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
 from benchmarks.runner import Measured
-from benchmarks.scenario import Variant
+from benchmarks.scenario import Combine, Variant
 
 Group = tuple[str, str, str]
 """(method, net, at): among the variants of a group the best one is reported."""
@@ -18,8 +18,8 @@ class Metrics:
     """What a run found.
 
     Args:
-        values: `method/net/figure` → mean over seeds; with `/sd` after it the sample standard deviation, from two seeds
-            on; and the chosen numbers of a grid, such as `adam/…/lr@block8`.
+        values: `method/net/figure` → mean over seeds, or what the scenario takes instead; after means, with `/sd`, the
+            sample standard deviation, from two seeds on; and the chosen numbers of a grid, such as `adam/…/lr@block8`.
         measured: those keys of `values` that are means of measurements, in order.
         chosen: a measured key → the variant that it was measured at, if it has one.
         at_edge: what was chosen at the end of its grid, in words: a wider grid might do better.
@@ -31,15 +31,15 @@ class Metrics:
     at_edge: list[str] = field(default_factory=list)
 
 
-def collect(measured: Iterable[Measured], best_by: str) -> Metrics:
-    """Args: best_by: the figure whose mean over seeds, the larger the better, decides among a group's variants."""
+def collect(measured: Iterable[Measured], best_by: str, over_seeds: Mapping[str, Combine] | None = None) -> Metrics:
+    """Args: best_by, over_seeds: as in `Scenario`."""
     metrics = Metrics()
     for (method, net, at), variants in _groups(measured).items():
         best = variants[0]
         if len(variants) > 1:
             best = max(variants, key=lambda seeds: mean(one.figures[method][best_by] for one in seeds))
         suffix = f"@{at}" if at else ""
-        _add_means(metrics, best, net, suffix)
+        _add_figures(metrics, best, net, suffix, over_seeds or {})
         if len(variants) > 1:
             _add_choice(metrics, best, variants, f"{method}/{net}", suffix)
     return metrics
@@ -55,15 +55,17 @@ def _groups(measured: Iterable[Measured]) -> dict[Group, list[list[Measured]]]:
     return {group: list(variants.values()) for group, variants in groups.items()}
 
 
-def _add_means(metrics: Metrics, seeds: list[Measured], net: str, suffix: str) -> None:
+def _add_figures(
+    metrics: Metrics, seeds: list[Measured], net: str, suffix: str, over_seeds: Mapping[str, Combine]
+) -> None:
     variant = dict(seeds[0].cell.variant)
     for method, figures in seeds[0].figures.items():
         for figure in figures:
             numbers = [one.figures[method][figure] for one in seeds]
             key = f"{method}/{net}/{figure}{suffix}"
-            metrics.values[key] = mean(numbers)
+            metrics.values[key] = over_seeds.get(figure, mean)(numbers)
             metrics.measured.append(key)
-            if len(numbers) > 1:
+            if len(numbers) > 1 and figure not in over_seeds:
                 metrics.values[f"{key}/sd"] = stdev(numbers)
             if variant and method == seeds[0].cell.method:
                 metrics.chosen[key] = variant

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("models", "benchmarks")
+SOURCES = ("models", "benchmarks", "service", "migrations", "clients/python/amstream_client")
 
 
 def commit(root: Path = ROOT) -> str:

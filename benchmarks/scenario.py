@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,10 @@ Figures = dict[str, dict[str, float]]
 
 Variant = Mapping[str, float | str]
 """One point of a method's grid, for instance {"lr": 0.005, "scale": "running"}."""
+
+
+Combine = Callable[[Sequence[float]], float]
+"""Numbers of several seeds → one."""
 
 
 class RunScale(StrEnum):
@@ -72,6 +76,7 @@ class Scenario:
         seeds: how many by default, per scale.
         best_by: the figure, the larger the better, that chooses among a method's variants.
         threads: torch's, while it runs; None leaves torch's choice.
+        over_seeds: figure → how its numbers over the seeds become one, where that is not their mean.
         notes: what a reader of the figures must know of a plan, above all what it leaves out.
     """
 
@@ -82,6 +87,7 @@ class Scenario:
     seeds: Mapping[RunScale, int]
     best_by: str = "prequential"
     threads: int | None = None
+    over_seeds: Mapping[str, Combine] = field(default_factory=dict)
     notes: Callable[[Plan], list[str]] = no_notes
 
 

@@ -42,10 +42,12 @@ class EmbeddedValkey:
 
     Args:
         data_dir: an existing directory that this process has locked.
+        sync_always: every write is synced before it is answered; else once a second.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, sync_always: bool = False) -> None:
         self._dir = data_dir
+        self._appendfsync = "always" if sync_always else "everysec"
         self._socket = _socket_path(data_dir)
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -68,7 +70,7 @@ class EmbeddedValkey:
         self._ensure()
         deadline = time.monotonic() + START_TIMEOUT_S
         with contextlib.closing(sync_client(self.url)) as client:
-            while not _answers(client):
+            while not self._answers(client):
                 if self._child is not None and self._child.poll() is not None:
                     raise ValkeyFailed(
                         f"valkey-server ended with status {self._child.returncode}: {self._last_lines()}"
@@ -97,6 +99,14 @@ class EmbeddedValkey:
         lock.close()
         if self._child is not None:
             self._child.wait()
+
+    def _answers(self, client: redis.Redis) -> bool:
+        try:
+            client.ping()
+            client.config_set("appendfsync", self._appendfsync)  # an adopted server may have been started otherwise
+        except redis.RedisError:  # not there yet, loading, or on its way out
+            return False
+        return True
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_S):
@@ -130,7 +140,7 @@ class EmbeddedValkey:
             "dir": str(self._dir),
             "pidfile": str(self.pid_file),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": self._appendfsync,
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
@@ -139,13 +149,6 @@ class EmbeddedValkey:
 
     def _last_lines(self) -> str:
         return " | ".join((self._dir / "valkey.log").read_text(errors="replace").splitlines()[-3:])
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:  # not there yet, loading, or on its way out
-        return False
 
 
 def _socket_path(data_dir: Path) -> Path:

@@ -73,8 +73,11 @@ def _digest(samples: Samples) -> str:
 class Ingest:
     """Appends to the models' streams; one batcher per model while posts for it are on their way."""
 
-    def __init__(self, client: redis.asyncio.Redis, catalog: Catalog, limits: Limits) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, catalog: Catalog, limits: Limits, *, wait_aof: bool = False
+    ) -> None:
         self._client = client
+        self._wait_aof = wait_aof
         self._catalog = catalog
         self._limits = limits
         self._batchers: dict[str, _Batcher] = {}
@@ -99,7 +102,9 @@ class Ingest:
 
     async def _append(self, model: Model, blocks: Sequence[bytes], posts: Sequence[Post]) -> Appended:
         try:
-            return await stream.append(self._client, model.id, model.stream_uuid, blocks, posts, self._limits)
+            return await stream.append(
+                self._client, model.id, model.stream_uuid, blocks, posts, self._limits, wait_aof=self._wait_aof
+            )
         except StreamGone as error:
             self._catalog.forget(model.name)
             if await self._catalog.get(model.name) != model:  # raises UnknownModel if it was deleted

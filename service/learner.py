@@ -12,8 +12,9 @@ import redis
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from service.checkpointing import LeaseLost
 from service.recovery import Refusal
-from service.reign import LeaseLost, ModelGone, Realm, Reign
+from service.reign import ModelGone, Realm, Reign
 from service.repositories import leases, models
 
 RETRY_S = 0.5

@@ -5,6 +5,7 @@ Problem
 ├── Forbidden            403
 ├── NotFound             404   UnknownModel, UnknownSnapshot
 ├── Conflict             409
+├── PreconditionFailed   412
 ├── TooLarge             413
 ├── UnsupportedMedia     415
 ├── Invalid              422
@@ -101,6 +102,10 @@ class UnknownSnapshot(NotFound):
 
 class Conflict(Problem):
     status, title = 409, "Conflict"
+
+
+class PreconditionFailed(Problem):
+    status, title = 412, "Precondition failed"
 
 
 class TooLarge(Problem):

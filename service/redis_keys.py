@@ -1,6 +1,8 @@
 """Every Redis key and channel. A model's keys share its UUID as hash tag, so that one script may touch them all."""
 
 PREFIX = "am"
+ACKNOWLEDGED = f"{PREFIX}:acknowledged"
+"""Written after an append whose sync is awaited, so that there is something to wait for when the append was a repetition."""
 WEIGHTS_PATTERN = f"{PREFIX}:*:weights"
 
 

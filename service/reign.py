@@ -10,10 +10,11 @@ from typing import Protocol
 import structlog
 
 from service import state as states
+from service.checkpointing import Checkpointer, Due, LeaseLost
 from service.database import Sessions
-from service.entries import Command, Snapshot, UndecodableEntry
+from service.entries import Command, UndecodableEntry
 from service.entry_id import EntryId
-from service.fold import CommandRefused, Fold, describe
+from service.fold import CommandRefused, Fold
 from service.publications import Published
 from service.recovery import Refusal, check_stream
 from service.repositories import checkpoints, leases, models
@@ -23,10 +24,6 @@ from service.state import DamagedState, FoldState
 from service.stream import ModelStream
 
 log = structlog.get_logger()
-
-
-class LeaseLost(Exception):
-    """Another learner took the model; whatever this one still holds in memory is worthless."""
 
 
 class ModelGone(Exception):
@@ -69,22 +66,33 @@ class Reign:
         self._epoch = epoch
         self._log = log.bind(model_id=realm.model_id, epoch=epoch)
         self._fold = self._recover()
-        self._checkpointed = self._fold.position
-        self._checkpointed_at = self._renewed_at = time.monotonic()
+        self._checkpointer = Checkpointer(
+            realm.model_id,
+            epoch,
+            settings=realm.settings,
+            sessions=realm.sessions,
+            stream=realm.stream,
+            retain_s=self._fold.spec.retain_s,
+            written=self._fold.position,
+        )
+        self._renewed_at = time.monotonic()
         self._published_at = float("-inf")
         self._published_version = -1
 
     def run(self) -> None:
         self._log.info("learning", entry=str(self._fold.entry), samples=self._fold.position.samples_learned)
-        while not self._realm.stopping.is_set():
-            for entry_id, payload in self._realm.stream.read(self._fold.entry, block=True):
-                self._apply(entry_id, payload)
-            self._settle()
-            self._publish_when_due()
-            self._checkpoint_when_due()
-            self._renew_when_due()
-        if self._fold.position != self._checkpointed:
-            self._checkpoint()
+        try:
+            while not self._realm.stopping.is_set():
+                for entry_id, payload in self._realm.stream.read(self._fold.entry, block=True):
+                    self._apply(entry_id, payload)
+                self._settle()
+                self._publish_when_due()
+                if self._checkpointer.is_due(self._fold.position):
+                    self._checkpointer.begin(self._due())
+                self._renew_when_due()
+            self._checkpointer.finish(self._due())
+        finally:
+            self._checkpointer.close()
         with self._realm.sessions.begin() as session:
             leases.release(session, self._realm.model_id, self._epoch)
         self._log.info("released", entry=str(self._fold.entry), samples=self._fold.position.samples_learned)
@@ -92,18 +100,26 @@ class Reign:
     # Recovery
 
     def _recover(self) -> Fold:
-        """The newest checkpoint, once it is sure that the stream still holds what comes after it."""
+        """The newest checkpoint that is whole, once it is sure that the stream still holds what comes after it."""
         with self._realm.sessions() as session:
             row = models.by_id(session, self._realm.model_id)
             if row is None:
                 raise ModelGone
-            fold = Fold(ModelSpec.model_validate_json(row.spec), device=self._realm.settings.device)
-            checkpoint = checkpoints.newest(session, self._realm.model_id)
-        if checkpoint is not None:
+            found = checkpoints.checkpoints(session, self._realm.model_id)
+        fold = Fold(ModelSpec.model_validate_json(row.spec), device=self._realm.settings.device)
+        damages = []
+        for checkpoint in found:
             try:
                 fold.restore(self._load_state(checkpoint.state_id), checkpoint.position)
+                break
             except DamagedState as error:
-                raise Refusal(f"the newest checkpoint of model {row.name!r} is damaged: {error}") from error
+                damages.append(str(error))
+                self._log.error("checkpoint damaged", entry=str(checkpoint.position.entry), cause=str(error))
+        if found and len(damages) == len(found):
+            raise Refusal(
+                f"all {len(found)} checkpoints of model {row.name!r} are damaged ({damages[0]}); "
+                f"bring the database back from a backup and restart"
+            )
         check_stream(self._realm.stream, name=row.name, stream_uuid=row.stream_uuid, position=fold.position)
         return fold
 
@@ -123,11 +139,11 @@ class Reign:
             self._bury(entry_id, payload, str(error))
         except CommandRefused as error:
             self._settle()
-            self._checkpoint(error.command, error=str(error))
+            self._checkpointer.finish(self._due(error.command, error=str(error)))
         else:
             if command is not None:
                 self._settle()
-                self._checkpoint(command)
+                self._checkpointer.finish(self._due(command))
 
     def _settle(self) -> None:
         for letter in self._fold.settle():
@@ -149,47 +165,8 @@ class Reign:
             self._published_version = version
             self._published_at = time.monotonic()
 
-    # Checkpoints
-
-    def _checkpoint_when_due(self) -> None:
-        position = self._fold.position
-        if position == self._checkpointed:
-            self._checkpointed_at = time.monotonic()
-            return
-        samples = position.samples_learned - self._checkpointed.samples_learned
-        late = time.monotonic() - self._checkpointed_at >= self._realm.settings.checkpoint_s
-        if late or samples >= self._realm.settings.checkpoint_samples:
-            self._checkpoint()
-
-    def _checkpoint(self, command: Command | None = None, *, error: str | None = None) -> None:
-        """Writes state, position and a command's outcome in one transaction, then trims the log.
-
-        1. renew the lease under this epoch: nothing else is written unless that succeeds
-        2. insert the state, the checkpoint and its offset; the snapshot, when the command asked for one
-        3. record what became of the command
-        4. delete checkpoints and states that are no longer needed; commit
-        5. trim the log up to the oldest checkpoint left, or to `retain_s` ago if that is earlier
-        """
-        realm, position = self._realm, self._fold.position
-        stored = states.store(self._fold.state())
-        with realm.sessions.begin() as session:
-            if not leases.hold(session, realm.model_id, self._epoch, lease_s=realm.settings.lease_s):
-                raise LeaseLost
-            state_id = checkpoints.add_state(session, realm.model_id, stored)
-            checkpoints.add_checkpoint(session, realm.model_id, state_id, position, epoch=self._epoch)
-            if isinstance(command, Snapshot):
-                if checkpoints.snapshot(session, realm.model_id, command.name) is None:
-                    checkpoints.add_snapshot(session, realm.model_id, command.name, state_id, position)
-                else:
-                    error = f"there is a snapshot {command.name!r} already"
-            if command is not None:
-                kind, detail = describe(command)
-                models.record_command(session, realm.model_id, position.entry, kind=kind, detail=detail, error=error)
-            oldest = checkpoints.prune(session, realm.model_id, keep=realm.settings.checkpoints_kept)
-        self._checkpointed = position
-        self._checkpointed_at = self._renewed_at = time.monotonic()
-        retained_from = EntryId(max(0, int((time.time() - self._fold.spec.retain_s) * 1000)), 0)
-        realm.stream.trim(min(oldest, retained_from), epoch=self._epoch)
+    def _due(self, command: Command | None = None, *, error: str | None = None) -> Due:
+        return Due(self._fold.state(), self._fold.position, command, error)
 
     # Lease
 

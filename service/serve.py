@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+from types import FrameType
 from urllib.parse import urlsplit
 
 import redis
 import structlog
 import torch
 import uvicorn
+from alembic.util.exc import CommandError
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -19,6 +22,7 @@ from models import choose_device
 from service.app import create_app
 from service.data_dir import DataDir, DataDirInUse
 from service.database import connect, migrate, sessions
+from service.durability import NotDurable, must_wait_for_sync
 from service.embedded import EmbeddedValkey, ValkeyFailed
 from service.keyring import ensure_admin_key
 from service.services import assemble
@@ -28,6 +32,7 @@ from service.stream import sync_client
 log = structlog.get_logger()
 
 DRAIN_S = 10
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class CannotStart(Exception):
@@ -35,11 +40,11 @@ class CannotStart(Exception):
 
 
 def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT, which end it after the requests in flight and a last checkpoint.
+    """Runs until SIGTERM or SIGINT, which end it after the requests in flight and a last checkpoint; a second one at once.
 
     Raises: CannotStart; SystemExit(0) once it was told to end and has.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, _end)  # uvicorn takes over while it serves, and raises the signal again when it is done
     with contextlib.ExitStack() as stack:
         try:
@@ -48,7 +53,7 @@ def serve(settings: Settings) -> None:
             stack.callback(data_dir.close)
             redis_url = settings.redis_url
             if redis_url is None:
-                valkey = EmbeddedValkey(data_dir.path)
+                valkey = EmbeddedValkey(data_dir.path, sync_always=settings.ack == "fsync")
                 stack.callback(valkey.stop)
                 valkey.start()
                 redis_url = valkey.url
@@ -57,12 +62,18 @@ def serve(settings: Settings) -> None:
         except OSError as error:
             raise CannotStart(f"the data directory {settings.data_dir} cannot be used: {error}") from error
         check_redis(redis_url)
+        try:
+            with contextlib.closing(sync_client(redis_url)) as client:
+                wait_aof = must_wait_for_sync(client, settings.ack)
+        except (NotDurable, RedisError) as error:
+            raise CannotStart(str(error)) from error
         engine = open_database(settings)
         # An administrator looks for the key where the API runs; learners need none.
         key_file = None if settings.role == "learner" else ensure_admin_key(sessions(engine), data_dir.path)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        services = assemble(settings, redis_url=redis_url, engine=engine, node=settings.node or data_dir.node)
+        node = settings.node or data_dir.node
+        services = assemble(settings, redis_url=redis_url, engine=engine, node=node, wait_aof=wait_aof)
         log.info("starting", role=settings.role, device=str(device), data_dir=str(data_dir.path))
         if key_file is not None:
             log.info("admin key written", file=str(key_file))
@@ -70,7 +81,17 @@ def serve(settings: Settings) -> None:
 
 
 def _end(*_: object) -> None:
+    """Unwinds what was started; another signal meanwhile ends the process at once."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     raise SystemExit(0)
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(128 + sig)  # Valkey ends by itself, as after any death of this process
+        super().handle_exit(sig, frame)
 
 
 def _run(settings: Settings, app: FastAPI) -> None:
@@ -83,7 +104,7 @@ def _run(settings: Settings, app: FastAPI) -> None:
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     try:
         server.run()
     except SystemExit as end:
@@ -107,6 +128,9 @@ def open_database(settings: Settings) -> Engine:
     try:
         engine = connect(url)
         migrate(engine)
+    except CommandError as error:
+        what = f"its schema is not one that this version knows ({error}); it was written by a newer amstream"
+        raise CannotStart(f"database_url {_without_password(url)!r}: {what}") from error
     except (ArgumentError, ValueError, DBAPIError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise CannotStart(f"database_url {_without_password(url)!r}: {reason}") from error

@@ -63,8 +63,11 @@ class Services:
             self.engine.dispose()
 
 
-def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str) -> Services:
-    """Args: node: under what name this process's learners take leases."""
+def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, wait_aof: bool = False) -> Services:
+    """Args:
+    node: under what name this process's learners take leases.
+    wait_aof: whether accepting samples waits for the append-only file's sync.
+    """
     session_factory = sessions(engine)
     client = sync_client(redis_url)
     async_redis = async_client(redis_url)
@@ -82,7 +85,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str) -
         on_change=supervisor.look_now if supervisor else lambda: None,
     )
     limits = Limits(ttl_ms=int(settings.idempotency_ttl_s * 1000), most=settings.idempotency_max)
-    ingest = Ingest(async_redis, catalog, limits)
+    ingest = Ingest(async_redis, catalog, limits, wait_aof=wait_aof)
     return Services(
         settings=settings,
         engine=engine,
@@ -95,5 +98,5 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str) -
         catalog=catalog,
         ingest=ingest,
         prediction=Prediction(catalog, publications, wait_s=settings.wait_s),
-        snapshots=Snapshots(session_factory, ingest, publications, wait_s=settings.wait_s),
+        snapshots=Snapshots(session_factory, client, ingest, publications, wait_s=settings.wait_s),
     )

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="postgresql+psycopg://… or sqlite:///…; embedded SQLite when unset"
     )
+    ack: Literal["write", "fsync"] = Field(
+        "write", description="what accepted samples survive: `write`, the death of any process; `fsync`, power loss"
+    )
     node: str | None = Field(
         None, description="name of this learner; one that returns under its name resumes its lease"
     )

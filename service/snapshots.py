@@ -1,24 +1,48 @@
-"""Snapshots and restoring them: commands in the log, done once the learner has applied them."""
+"""Snapshots and restoring them. Taking and adopting one are commands in the log, done once the learner has applied them.
+
+Who did what stands in the log of the process, on lines named `audit`; commands also in the database, with what became of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import redis
+import structlog
+from anyio import from_thread
 from anyio.to_thread import run_sync
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from service import entries, exchange
 from service.catalog import Model
 from service.database import Sessions
-from service.entries import Adopt, Command
+from service.entries import Adopt, UndecodableEntry
 from service.entries import Snapshot as SnapshotCommand
-from service.entry_id import EntryId
+from service.entry_id import ORIGIN, EntryId
 from service.ingest import Ingest
-from service.problems import Conflict, FieldError, Invalid, Unavailable, UnknownSnapshot
+from service.keyring import Caller
+from service.problems import (
+    Conflict,
+    FieldError,
+    Invalid,
+    PreconditionFailed,
+    Unavailable,
+    UnknownModel,
+    UnknownSnapshot,
+)
 from service.publications import Publications
 from service.repositories import checkpoints, models
+from service.repositories.checkpoints import Position
 from service.spec import NAME
+from service.state import DamagedState, load
+from service.stream import ModelStream
 from service.tables import SnapshotRow, StateRow
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -38,28 +62,16 @@ class Snapshot:
 class Snapshots:
     """Args: wait_s: longest wait for a command to be applied."""
 
-    def __init__(self, sessions: Sessions, ingest: Ingest, publications: Publications, *, wait_s: float) -> None:
+    def __init__(
+        self, sessions: Sessions, client: redis.Redis, ingest: Ingest, publications: Publications, *, wait_s: float
+    ) -> None:
         self._sessions = sessions
+        self._client = client
         self._ingest = ingest
         self._publications = publications
         self._wait_s = wait_s
 
-    async def create(self, model: Model, name: str, *, by: str) -> Snapshot:
-        """Raises: Invalid for a bad name, Conflict for one that is taken, Unavailable."""
-        if not NAME.fullmatch(name):
-            raise Invalid(FieldError("name", name, f"must match {NAME.pattern}"))
-        if await run_sync(partial(self.list, model, name)):
-            raise Conflict(f"there is a snapshot {name!r} already", errors=[FieldError("name", name, "is taken")])
-        await self._apply(model, SnapshotCommand(name, by))
-        return await run_sync(self.get, model, name)
-
-    async def restore(self, model: Model, name: str, *, by: str) -> EntryId:
-        """The entry with which the model took over the snapshot's state.
-
-        Raises: UnknownSnapshot; Conflict when it cannot be adopted; Unavailable.
-        """
-        snapshot = await run_sync(self.get, model, name)
-        return await self._apply(model, Adopt(snapshot.state_id, f"snapshot {name}", by))
+    # Looking
 
     def get(self, model: Model, name: str) -> Snapshot:
         """Raises: UnknownSnapshot."""
@@ -72,12 +84,48 @@ class Snapshots:
         with self._sessions() as session:
             return [_snapshot(*rows) for rows in checkpoints.snapshots(session, model.id, name)]
 
-    async def _apply(self, model: Model, command: Command) -> EntryId:
-        """Appends a command and waits until the learner has applied it.
+    # Commands
+
+    async def create(self, model: Model, name: str, *, by: Caller) -> Snapshot:
+        """Raises: Invalid for a bad name, Conflict for one that is taken, Unavailable."""
+        await run_sync(self._check_free, model, name)
+        entry = await self._ingest.command(model, SnapshotCommand(name, by.key_id))
+        _audit("snapshot", model, by, snapshot=name, entry=str(entry))
+        await self._applied(model, entry)
+        return await run_sync(self.get, model, name)
+
+    async def restore(
+        self, model: Model, name: str, *, by: Caller, only_digests: Collection[str] | None = None
+    ) -> EntryId:
+        """The entry with which the model took over the snapshot's state.
+
+        Args: only_digests: nothing happens unless the snapshot has one of these; None for any.
+        Raises: UnknownSnapshot; PreconditionFailed; Conflict when it cannot be adopted; Unavailable.
+        """
+        entry = await run_sync(partial(self._adopt, model, name, by=by, only_digests=only_digests))
+        await self._applied(model, entry)
+        return entry
+
+    def _adopt(self, model: Model, name: str, *, by: Caller, only_digests: Collection[str] | None) -> EntryId:
+        """Appends under the snapshot's lock, so that who deletes it afterwards finds the entry in the log."""
+        with self._sessions.begin() as session:
+            snapshot = _snapshot(*self._locked(session, model, name))
+            if only_digests is not None and snapshot.digest not in only_digests:
+                given = ", ".join(f'"{digest}"' for digest in only_digests)
+                raise PreconditionFailed(
+                    f'If-Match is {given}, the snapshot {name!r} has the digest "{snapshot.digest}"',
+                    errors=[FieldError("If-Match", given, "must be the digest of the snapshot")],
+                )
+            command = Adopt(snapshot.state_id, f"snapshot {name}", by.key_id)
+            entry = from_thread.run(self._ingest.command, model, command)
+        _audit("restore", model, by, snapshot=name, digest=snapshot.digest, state=snapshot.state_id, entry=str(entry))
+        return entry
+
+    async def _applied(self, model: Model, entry: EntryId) -> None:
+        """Waits until the learner has applied a command.
 
         Raises: Conflict with the learner's reason when it was refused; Unavailable when it took too long.
         """
-        entry = await self._ingest.command(model, command)
         if not await self._publications.wait_for(model.id, entry, timeout_s=self._wait_s):
             raise Unavailable(
                 f"the command is in the stream as entry {entry}, but was not applied within {self._wait_s:g} s; "
@@ -88,12 +136,123 @@ class Snapshots:
         error = await run_sync(self._error_of, model, entry)
         if error is not None:
             raise Conflict(error)
-        return entry
 
     def _error_of(self, model: Model, entry: EntryId) -> str | None:
         with self._sessions() as session:
             row = models.command(session, model.id, entry)
         return None if row is None else row.error
+
+    # Files
+
+    def export(self, model: Model, name: str, *, by: Caller) -> tuple[Snapshot, bytes]:
+        """The snapshot as a file for `import_`, here or elsewhere. Raises: UnknownSnapshot; Conflict when it is damaged."""
+        snapshot = self.get(model, name)
+        with self._sessions() as session:
+            stored = checkpoints.state(session, model.id, snapshot.state_id)
+        if stored is None:  # deleted meanwhile
+            raise UnknownSnapshot(model.name, name)
+        try:
+            state = load(stored)
+        except DamagedState as error:
+            raise Conflict(f"snapshot {name!r} is damaged: {error}") from error
+        position = Position(EntryId.parse(snapshot.entry), snapshot.model_version, snapshot.samples_learned)
+        content = exchange.write(
+            model.spec, state, digest=snapshot.digest, position=position, created_at=snapshot.created_at
+        )
+        _audit("export", model, by, snapshot=name, digest=snapshot.digest)
+        return snapshot, content
+
+    def import_(self, model: Model, name: str, content: bytes, *, by: Caller) -> Snapshot:
+        """A snapshot from a file; the model itself does not change until it is restored.
+
+        Raises: Invalid for a bad name, or naming what is wrong with the file; Conflict when the name is taken; UnknownModel.
+        """
+        self._check_free(model, name)
+        imported = exchange.read(content, model.spec)
+        try:
+            with self._sessions.begin() as session:
+                state_id = checkpoints.add_state(session, model.id, imported.stored)
+                checkpoints.add_snapshot(session, model.id, name, state_id, imported.position)
+        except IntegrityError as error:  # somebody took the name, or deleted the model
+            with self._sessions() as session:
+                if models.by_id(session, model.id) is None:
+                    raise UnknownModel(model.name) from error
+            raise _taken(name) from error
+        _audit("import", model, by, snapshot=name, digest=imported.stored.digest, file_bytes=len(content))
+        return self.get(model, name)
+
+    # Deleting
+
+    def delete(self, model: Model, name: str, *, by: Caller) -> None:
+        """Deletes the snapshot, and its state unless a checkpoint refers to that.
+
+        Raises: UnknownSnapshot; Conflict while the log holds an entry that adopts the state: a replay would need it.
+        """
+        snapshot, stream = self.get(model, name), ModelStream(self._client, model.id)
+        with self._sessions() as session:
+            checkpoint = checkpoints.newest(session, model.id)
+        # What a checkpoint includes is in the table of commands; beyond it, the log itself must be read, most of it before
+        # the lock is taken.
+        seen = self._read_on(stream, model, snapshot, after=checkpoint.position.entry if checkpoint else ORIGIN)
+        with self._sessions.begin() as session:
+            row, state_row = self._locked(session, model, name)
+            if row.state_id != snapshot.state_id:
+                raise Conflict(f"snapshot {name!r} was replaced meanwhile")
+            self._read_on(stream, model, snapshot, after=seen)
+            oldest = next(iter(stream.read(ORIGIN, block=False)), None)
+            for entry in models.adoptions(session, model.id, row.state_id):
+                if oldest is not None and entry >= oldest[0]:
+                    raise _needed(model, name, entry)
+            checkpoints.remove_snapshot(session, row)
+        _audit("delete", model, by, snapshot=name, digest=state_row.digest)
+
+    def _read_on(self, stream: ModelStream, model: Model, snapshot: Snapshot, *, after: EntryId) -> EntryId:
+        """The last entry of the log. Raises: Conflict when one after `after` adopts the snapshot."""
+        while batch := stream.read(after, block=False):
+            for entry, payload in batch:
+                if snapshot.state_id.encode() in payload and _adopts(payload, model, snapshot.state_id):
+                    raise _needed(model, snapshot.name, entry)
+            after = batch[-1][0]
+        return after
+
+    # Rows
+
+    def _check_free(self, model: Model, name: str) -> None:
+        """Raises: Invalid for a bad name, Conflict for one that is taken."""
+        if not NAME.fullmatch(name):
+            raise Invalid(FieldError("name", name, f"must match {NAME.pattern}"))
+        if self.list(model, name):
+            raise _taken(name)
+
+    def _locked(self, session: Session, model: Model, name: str) -> tuple[SnapshotRow, StateRow]:
+        rows = checkpoints.lock_snapshot(session, model.id, name) if NAME.fullmatch(name) else None
+        if rows is None:
+            raise UnknownSnapshot(model.name, name)
+        return rows
+
+
+def _adopts(payload: bytes, model: Model, state_id: str) -> bool:
+    try:
+        entry = entries.decode(payload, inputs=model.spec.inputs)
+    except UndecodableEntry:
+        return False
+    return isinstance(entry, Adopt) and entry.state == state_id
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"there is a snapshot {name!r} already", errors=[FieldError("name", name, "is taken")])
+
+
+def _needed(model: Model, name: str, entry: EntryId) -> Conflict:
+    return Conflict(
+        f"the log's entry {entry} adopts snapshot {name!r}, so a replay would need it; it can be deleted once the log has "
+        f"let go of that entry, after retain_s = {model.spec.retain_s:g} s at the earliest",
+        errors=[FieldError("snapshot", name, f"is adopted by entry {entry}")],
+    )
+
+
+def _audit(action: str, model: Model, by: Caller, **what: Any) -> None:
+    log.info("audit", action=action, model=model.name, model_id=model.id, key_id=by.key_id, key=by.name, **what)
 
 
 def _snapshot(row: SnapshotRow, state: StateRow) -> Snapshot:

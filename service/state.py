@@ -31,9 +31,12 @@ class FoldState:
 
 @dataclass(frozen=True)
 class StoredTensor:
+    """`layout` is `dense`, row-major, or `triangle`: the lower triangle of a symmetric matrix, row by row."""
+
     name: str
     dtype: str
     shape: tuple[int, ...]
+    layout: str
     sha256: str
     data: bytes
 
@@ -72,17 +75,26 @@ def load(stored: StoredState) -> FoldState:
 
 def _stored_tensor(name: str, tensor: Tensor) -> StoredTensor:
     array = tensor.detach().cpu().contiguous().numpy()
-    data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return StoredTensor(name, str(array.dtype), array.shape, hashlib.sha256(data).hexdigest(), data)
+    symmetric = array.ndim == 2 and array.shape[0] == array.shape[1] > 1 and array.tobytes() == array.T.tobytes()
+    values = array[np.tril_indices(len(array))] if symmetric else array
+    data = values.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    layout = "triangle" if symmetric else "dense"
+    return StoredTensor(name, str(array.dtype), array.shape, layout, hashlib.sha256(data).hexdigest(), data)
 
 
 def _loaded_tensor(stored: StoredTensor) -> Tensor:
     if stored.dtype not in _DTYPES:
         raise DamagedState(f"tensor {stored.name!r} has dtype {stored.dtype!r}, not one of {', '.join(_DTYPES)}")
-    array = np.frombuffer(stored.data, np.dtype(stored.dtype).newbyteorder("<")).reshape(stored.shape)
+    values = np.frombuffer(stored.data, np.dtype(stored.dtype).newbyteorder("<"))
+    if stored.layout == "triangle":
+        array = np.empty(stored.shape, values.dtype)
+        rows, columns = np.tril_indices(len(array))
+        array[rows, columns] = array[columns, rows] = values
+    else:
+        array = values.reshape(stored.shape)
     return torch.tensor(array, dtype=_DTYPES[stored.dtype])  # a copy: torch's own alignment, no read-only buffer
 
 
 def _digest(header: str, tensors: tuple[StoredTensor, ...]) -> str:
-    lines = [header, *(f"{t.name} {t.dtype} {t.shape} {t.sha256}" for t in tensors)]
+    lines = [header, *(f"{t.name} {t.dtype} {t.shape} {t.layout} {t.sha256}" for t in tensors)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

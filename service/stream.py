@@ -21,6 +21,7 @@ from service.entry_id import EntryId
 READ_BLOCK_MS = 100
 READ_COUNT = 32
 SOCKET_TIMEOUT_S = 5.0
+SYNC_TIMEOUT_MS = 4000
 
 # A silent retry of XADD after a lost reply would store an entry twice, so no client here ever retries by itself.
 _CLIENT_OPTIONS: dict[str, Any] = {
@@ -125,9 +126,12 @@ async def append(
     blocks: Sequence[bytes],
     posts: Sequence[Post],
     limits: Limits,
+    *,
+    wait_aof: bool = False,
 ) -> list[str] | dict[str, Seen]:
     """All blocks, or none, in one script.
 
+    Args: wait_aof: return only once the server has synced its append-only file.
     Returns: the entry IDs of the blocks; or, when the keys of some posts were seen before, those posts by field, and then
         nothing was appended.
     Raises: StreamGone; AppendFull; redis.RedisError, after which it is unknown whether the blocks were appended.
@@ -141,7 +145,14 @@ async def append(
     arguments: list[bytes | str | int] = [stream_uuid, limits.ttl_ms, limits.most, len(blocks), *blocks]
     for post in posts:
         arguments += [post.field, post.digest, post.first_block, post.last_block]
-    status, *rest = await client.eval(_APPEND, len(script_keys), *script_keys, *arguments)
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.eval(_APPEND, len(script_keys), *script_keys, *arguments)
+        if wait_aof:
+            pipeline.set(keys.ACKNOWLEDGED, 1)
+            pipeline.waitaof(1, 0, SYNC_TIMEOUT_MS)
+        (status, *rest), *synced = await pipeline.execute()
+    if wait_aof and synced[-1][0] < 1:
+        raise redis.TimeoutError(f"the append-only file was not synced within {SYNC_TIMEOUT_MS} ms")
     if status == b"gone":
         raise StreamGone(f"the stream of model {model_id} is not the one that the database knows")
     if status == b"full":

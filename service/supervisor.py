@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 
 import redis
@@ -17,6 +18,7 @@ from service.settings import Settings
 from service.stream import ModelStream
 
 POLL_S = 0.5
+STOP_S = 20.0
 
 log = structlog.get_logger()
 
@@ -74,7 +76,7 @@ class Supervisor(threading.Thread):
         self._learners = learners
 
     def stop(self) -> None:
-        """Ends all learners, each with a last checkpoint."""
+        """Ends all learners, each with a last checkpoint; those that need longer than STOP_S are left behind."""
         self._stopping.set()
         self._look.set()
         if self.is_alive():
@@ -82,5 +84,8 @@ class Supervisor(threading.Thread):
         learners = list(self._learners.values())
         for learner in learners:
             learner.stop()
+        deadline = time.monotonic() + STOP_S
         for learner in learners:
-            learner.join()
+            learner.join(max(0.0, deadline - time.monotonic()))
+            if learner.is_alive():
+                log.warning("learner left behind", thread=learner.name, status=learner.status)

@@ -50,6 +50,7 @@ class TensorRow(Base):
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     dtype: Mapped[str] = mapped_column(String(16))
     shape: Mapped[str] = mapped_column(Text)
+    layout: Mapped[str] = mapped_column(String(16))
     sha256: Mapped[str] = mapped_column(String(64))
     data: Mapped[bytes] = mapped_column(LargeBinary)
 

@@ -54,6 +54,13 @@ def test_every_file_that_the_architecture_names_exists() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_test_that_the_guarantees_name_exists() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    named = set(re.findall(r"`(?:tests/[\w/]+/)?(test_\w+\.py)`", text))
+    assert named
+    assert named <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
 def test_every_function_that_the_architecture_maps_to_the_paper_exists() -> None:
     mapped = re.findall(r"`models\.(\w+)\.([\w.]+)`", (ROOT / "ARCHITECTURE.md").read_text())
     assert mapped

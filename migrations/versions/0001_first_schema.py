@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=63), nullable=False),
         sa.Column("dtype", sa.String(length=16), nullable=False),
         sa.Column("shape", sa.Text(), nullable=False),
+        sa.Column("layout", sa.String(length=16), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["state_id"], ["states.id"], ondelete="CASCADE"),

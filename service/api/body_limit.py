@@ -1,10 +1,17 @@
-"""No request body larger than the limit is read, whatever its Content-Length says."""
+"""No request body larger than the limit is read, whatever its Content-Length says. A route may set another limit."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import FieldError, TooLarge
+
+_OWN_LIMIT = "amstream.most_body_bytes"
+
+
+def limit_body(scope: Scope, most_bytes: int) -> None:
+    """Another limit for the request of `scope`, whose body nobody has read yet."""
+    scope[_OWN_LIMIT] = most_bytes
 
 
 class BodyLimit:
@@ -22,15 +29,17 @@ class BodyLimit:
 
         async def limited() -> Message:
             nonlocal received
-            self._check(int(declared) if declared.isdigit() else 0)
+            most = scope.get(_OWN_LIMIT, self._most_bytes)
+            _check(int(declared) if declared.isdigit() else 0, most)
             message = await receive()
             received += len(message.get("body", b""))
-            self._check(received)
+            _check(received, most)
             return message
 
         return await self._app(scope, limited, send)
 
-    def _check(self, size: int) -> None:
-        if size > self._most_bytes:
-            error = FieldError("body", size, f"must have at most {self._most_bytes} bytes")
-            raise TooLarge(f"the body has {size} bytes or more, the limit is {self._most_bytes}", errors=[error])
+
+def _check(size: int, most: int) -> None:
+    if size > most:
+        error = FieldError("body", size, f"must have at most {most} bytes")
+        raise TooLarge(f"the body has {size} bytes or more, the limit is {most}", errors=[error])

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 
 from service.api.bodies import content_kind, read_samples
@@ -31,13 +31,15 @@ class Accepted(BaseModel):
 async def post_samples(
     name: ModelName,
     request: Request,
+    response: Response,
     services: Wired,
     caller: Authenticated,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Accepted:
     """Appends labelled samples; they are learned in the order in which they were accepted.
 
-    A repeated post with the same `Idempotency-Key` and payload is answered as the first was, and learned once.
+    A repeated post with the same `Idempotency-Key` and payload is answered as the first was, and learned once. The answer
+    repeats the key, so that a client can tell it from the answer to another post.
     """
     caller.require("learn", name)
     if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
@@ -48,4 +50,6 @@ async def post_samples(
     samples = await run_sync(partial(read_samples, body, content, model.spec, most=services.settings.max_post_samples))
     key = None if idempotency_key is None else IdempotencyKey(caller.key_id, idempotency_key)
     entries = await services.ingest.post(model, samples, key)
+    if idempotency_key is not None:
+        response.headers["Idempotency-Key"] = idempotency_key
     return Accepted(entries=entries, accepted=len(samples))

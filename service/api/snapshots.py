@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from service import exchange
 from service.api.bodies import read_json
+from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.problems import FieldError, Invalid, UnsupportedMedia
 from service.snapshots import Snapshot
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["snapshots"])
+
+FILE_TYPES = (exchange.MEDIA_TYPE, "application/octet-stream")
+
+_TAG = re.compile(r'\s*"([\x21\x23-\x7e]*)"\s*', re.ASCII)
 
 
 class SnapshotBody(BaseModel):
@@ -55,7 +65,7 @@ async def create(name: ModelName, request: Request, services: Wired, caller: Aut
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
     body = read_json(SnapshotBody, await request.body())
-    return _resource(await services.snapshots.create(model, body.name, by=caller.key_id))
+    return _resource(await services.snapshots.create(model, body.name, by=caller))
 
 
 @router.get("/snapshots")
@@ -66,19 +76,83 @@ async def list_snapshots(name: ModelName, services: Wired, caller: Authenticated
 
 
 @router.get("/snapshots/{snapshot}")
-async def get(name: ModelName, snapshot: str, services: Wired, caller: Authenticated) -> SnapshotResource:
+async def get(
+    name: ModelName, snapshot: str, response: Response, services: Wired, caller: Authenticated
+) -> SnapshotResource:
+    """With the digest as `ETag`, for the `If-Match` of a restore."""
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
-    return _resource(await run_sync(services.snapshots.get, model, snapshot))
+    found = await run_sync(services.snapshots.get, model, snapshot)
+    response.headers["ETag"] = _tag(found)
+    return _resource(found)
+
+
+@router.delete("/snapshots/{snapshot}", status_code=204)
+async def delete(name: ModelName, snapshot: str, services: Wired, caller: Authenticated) -> None:
+    """409 while the model's log holds an entry that restored it: a replay would need it."""
+    caller.require("snapshot", name)
+    model = await services.catalog.get(name)
+    await run_sync(partial(services.snapshots.delete, model, snapshot, by=caller))
+
+
+@router.get(
+    "/snapshots/{snapshot}/content",
+    response_class=Response,
+    responses={200: {"content": {exchange.MEDIA_TYPE: {}}, "description": "safetensors; the metadata is a manifest"}},
+)
+async def export(name: ModelName, snapshot: str, services: Wired, caller: Authenticated) -> Response:
+    """The snapshot as a file, for the import into this or another service."""
+    caller.require("snapshot", name)
+    model = await services.catalog.get(name)
+    found, content = await run_sync(partial(services.snapshots.export, model, snapshot, by=caller))
+    headers = {
+        "ETag": _tag(found),
+        "Content-Disposition": f'attachment; filename="{model.name}-{found.name}.safetensors"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(content, media_type=exchange.MEDIA_TYPE, headers=headers)
+
+
+@router.post("/snapshots/import", status_code=201)
+async def import_snapshot(
+    name: ModelName,
+    snapshot: Annotated[str, Query(alias="name", description="under what name to keep it")],
+    request: Request,
+    services: Wired,
+    caller: Authenticated,
+) -> SnapshotResource:
+    """Keeps an exported snapshot of a model of equal learner, hyper-parameters, classes and shapes, once all of it is checked.
+
+    The model changes only when it is restored.
+    """
+    caller.require("snapshot", name)
+    model = await services.catalog.get(name)
+    content_type = request.headers.get("content-type")
+    if (content_type or "").split(";")[0].strip().lower() not in FILE_TYPES:
+        error = FieldError("Content-Type", content_type, f"must be {' or '.join(FILE_TYPES)}")
+        raise UnsupportedMedia(f"the body is {content_type!r}, this takes {' and '.join(FILE_TYPES)}", errors=[error])
+    limit_body(request.scope, exchange.most_bytes(model.spec))
+    content = await request.body()
+    return _resource(await run_sync(partial(services.snapshots.import_, model, snapshot, content, by=caller)))
 
 
 @router.post("/restore")
-async def restore(name: ModelName, request: Request, services: Wired, caller: Authenticated) -> Restored:
-    """Takes over a snapshot's state, at this point of the stream; `model_version` goes on counting."""
+async def restore(
+    name: ModelName,
+    request: Request,
+    services: Wired,
+    caller: Authenticated,
+    if_match: Annotated[str | None, Header(description="the snapshot's ETag, or several with commas, or *")] = None,
+) -> Restored:
+    """Takes over a snapshot's state, at this point of the stream; `model_version` goes on counting.
+
+    With `If-Match`, 412 when the snapshot of that name has another digest.
+    """
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
     body = read_json(RestoreBody, await request.body())
-    entry = await services.snapshots.restore(model, body.snapshot, by=caller.key_id)
+    only = None if if_match is None else _digests(if_match)
+    entry = await services.snapshots.restore(model, body.snapshot, by=caller, only_digests=only)
     version = await services.catalog.version(model)
     return Restored(snapshot=body.snapshot, entry=str(entry), model_version=version.model_version)
 
@@ -86,3 +160,17 @@ async def restore(name: ModelName, request: Request, services: Wired, caller: Au
 def _resource(snapshot: Snapshot) -> SnapshotResource:
     fields = {name: value for name, value in vars(snapshot).items() if name != "state_id"}
     return SnapshotResource(**fields | {"created_at": datetime.fromtimestamp(snapshot.created_at, UTC)})
+
+
+def _tag(snapshot: Snapshot) -> str:
+    return f'"{snapshot.digest}"'
+
+
+def _digests(if_match: str) -> list[str] | None:
+    """The digests that an If-Match names, None for `*`. Raises: Invalid."""
+    if if_match.strip() == "*":
+        return None
+    tags = [_TAG.fullmatch(part) for part in if_match.split(",")]
+    if not all(tags):
+        raise Invalid(FieldError("If-Match", if_match, 'must be *, or strong ETags such as "…", with commas'))
+    return [tag[1] for tag in tags if tag]

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service.entry_id import EntryId
@@ -53,6 +53,7 @@ def add_state(session: Session, model_id: str, stored: StoredState) -> str:
             name=tensor.name,
             dtype=tensor.dtype,
             shape=json.dumps(tensor.shape),
+            layout=tensor.layout,
             sha256=tensor.sha256,
             data=tensor.data,
         )
@@ -68,7 +69,7 @@ def state(session: Session, model_id: str, state_id: str) -> StoredState | None:
     if row is None or row.model_id != model_id:
         return None
     rows = session.scalars(select(TensorRow).where(TensorRow.state_id == state_id).order_by(TensorRow.name))
-    tensors = tuple(StoredTensor(r.name, r.dtype, tuple(json.loads(r.shape)), r.sha256, r.data) for r in rows)
+    tensors = tuple(StoredTensor(r.name, r.dtype, tuple(json.loads(r.shape)), r.layout, r.sha256, r.data) for r in rows)
     return StoredState(row.header, tensors, row.digest)
 
 
@@ -165,3 +166,26 @@ def snapshots(session: Session, model_id: str, name: str | None = None) -> Seque
     if name is not None:
         query = query.where(SnapshotRow.name == name)
     return [(snapshot_row, state_row) for snapshot_row, state_row in session.execute(query)]
+
+
+def lock_snapshot(session: Session, model_id: str, name: str) -> tuple[SnapshotRow, StateRow] | None:
+    """The snapshot; nobody else locks or deletes it until the transaction ends."""
+    session.execute(
+        update(SnapshotRow)
+        .where(SnapshotRow.model_id == model_id, SnapshotRow.name == name)
+        .values(name=name)
+        .execution_options(synchronize_session=False)
+    )
+    return snapshot(session, model_id, name)
+
+
+def remove_snapshot(session: Session, row: SnapshotRow) -> None:
+    """With its state, unless something else refers to that."""
+    session.delete(row)
+    session.flush()
+    held = select(CheckpointRow.state_id).union(select(SnapshotRow.state_id))
+    session.execute(
+        delete(StateRow)
+        .where(StateRow.id == row.state_id, StateRow.id.not_in(held))
+        .execution_options(synchronize_session=False)
+    )

@@ -50,5 +50,18 @@ def record_command(
     session.merge(row)
 
 
+def adoptions(session: Session, model_id: str, state_id: str) -> list[EntryId]:
+    """The entries with which the model adopted a state."""
+    rows = session.scalars(
+        select(CommandRow).where(
+            CommandRow.model_id == model_id,
+            CommandRow.kind == "adopt",
+            CommandRow.error.is_(None),
+            CommandRow.detail.contains(state_id, autoescape=True),
+        )
+    )
+    return [EntryId.parse(row.entry) for row in rows if json.loads(row.detail)["state"] == state_id]
+
+
 def command(session: Session, model_id: str, entry: EntryId) -> CommandRow | None:
     return session.get(CommandRow, (model_id, str(entry)))

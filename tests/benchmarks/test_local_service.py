@@ -68,6 +68,20 @@ def test_the_orphan_of_a_killed_service_is_ended_too(service: LocalService) -> N
     assert processes_of(service.directory) == {}
 
 
+def test_a_valkey_that_does_not_run_is_not_killed_nor_whoever_has_its_pid_now(service: LocalService) -> None:
+    bystander = subprocess.Popen(["sleep", "60"], cwd=service.directory.parent)
+    try:
+        with pytest.raises(ServiceError, match="no Valkey runs"):
+            service.kill_valkey()
+        (service.directory / "valkey.pid").write_text(f"{bystander.pid}\n")
+        with pytest.raises(ServiceError, match="no Valkey runs"):
+            service.kill_valkey()
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
 def test_a_service_that_ends_while_starting_fails_with_its_log(tmp_path: Path) -> None:
     service = LocalService(tmp_path, [sys.executable, "-c", "print('no such model'); raise SystemExit(3)"])
     service.launch()

@@ -52,6 +52,12 @@ def test_every_block_size_has_its_own_choice_and_an_edge_of_the_grid_is_told() -
     assert metrics.at_edge == ["sgd/2-3-2: lr@block1 1 is at the edge of its grid"]
 
 
+def test_a_figure_that_is_no_average_is_put_together_as_its_scenario_says() -> None:
+    measured = [one("faults", seed, {"kills": 10, "lost": lost}) for seed, lost in enumerate((0.0, 3.0))]
+    metrics = collect(measured, "prequential", {"kills": sum, "lost": max})
+    assert metrics.values == {"faults/2-3-2/kills@block8": 20, "faults/2-3-2/lost@block8": 3}
+
+
 def test_one_seed_has_no_deviation() -> None:
     metrics = collect([one("adam", 0, {"prequential": 0.5})], "prequential")
     assert metrics.values == {"adam/2-3-2/prequential@block8": 0.5}

@@ -52,6 +52,17 @@ def test_a_retry_keeps_key_and_payload_so_nothing_is_learned_twice(service: Fake
     assert service.models["iris"].y == ["a"]
 
 
+def test_the_answer_to_another_post_is_not_taken_for_ones_own(service: FakeService) -> None:
+    another = httpx.Response(
+        202, json={"entries": ["1-0"], "accepted": 1}, headers={"Idempotency-Key": "another post's"}
+    )
+    flaky = Flaky(service, another)
+    with flaky.client() as client:
+        assert client.learn("iris", [[1, 2], [3, 4]], ["a", "b"]).accepted == 2
+    assert len(flaky.seen) == 2
+    assert service.models["iris"].y == ["a", "b"]
+
+
 def test_two_calls_have_two_keys(client: Client, service: FakeService) -> None:
     client.learn("iris", [[1, 2]], ["a"])
     client.learn("iris", [[1, 2]], ["a"])

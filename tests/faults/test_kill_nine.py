@@ -10,19 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_digits
 
 from amstream_client import Client, Spec
-from service.database import connect, sessions
 from service.embedded import EmbeddedValkey
-from service.entries import Samples, decode
-from service.entry_id import ORIGIN, EntryId
-from service.fold import Fold
-from service.repositories import checkpoints
+from service.entries import Samples
 from service.spec import ModelSpec
-from service.state import FoldState, load
-from service.stream import ModelStream, sync_client
+from tests.faults.evidence import accepted, check_newest_checkpoint, folded, recorded
 from tests.server import Server
 
 KILLS = 20
@@ -77,28 +71,6 @@ def _briefly(seconds: float) -> None:
     time.sleep(min(seconds, 0.02))
 
 
-def recorded(data_dir: Path, model_id: str) -> list[tuple[EntryId, bytes]]:
-    """All entries of the running server's stream."""
-    entries: list[tuple[EntryId, bytes]] = []
-    with contextlib.closing(sync_client(EmbeddedValkey(data_dir).url)) as client:
-        stream = ModelStream(client, model_id)
-        while batch := stream.read(entries[-1][0] if entries else ORIGIN, block=False):
-            entries += batch
-    return entries
-
-
-def folded(entries: list[tuple[EntryId, bytes]], spec: ModelSpec) -> Fold:
-    fold = Fold(spec, device="cpu")
-    for entry_id, payload in entries:
-        fold.apply(entry_id, payload, load_state=_no_state)
-    assert fold.settle() == []
-    return fold
-
-
-def _no_state(state_id: str) -> FoldState:
-    raise KeyError(state_id)
-
-
 @pytest.mark.timeout(400)
 def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     often = {"AMSTREAM_CHECKPOINT_SAMPLES": "100", "AMSTREAM_CHECKPOINT_S": "0.3"}
@@ -119,28 +91,15 @@ def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         while client.model("digits").applied_entry != last:
             time.sleep(0.05)
         model = client.model("digits")
-        entries = recorded(tmp_path / "data", model.id)
+        entries = recorded(EmbeddedValkey(tmp_path / "data").url, model.id)
         assert server.stop() == 0
         server.start()  # its end, by the context manager, is part of what is tested: a clean start after a clean stop
 
     spec = ModelSpec.model_validate(SPEC)
-    blocks = [block for _, payload in entries if isinstance(block := decode(payload, inputs=64), Samples)]
-    accepted = np.concatenate([block.x for block in blocks])
     expected = np.concatenate([samples.x for samples in [*producer.posted, producer.posted[0]]])
     assert posted > 20 * KILLS  # the kills fell into work
-    assert np.array_equal(accepted, expected)  # nothing lost, doubled or out of order on the way into the log
+    assert np.array_equal(
+        accepted(entries, spec), expected
+    )  # nothing lost, doubled or out of order on the way into the log
     assert model.samples_learned == len(expected)  # nor on the way out of it
-
-    engine = connect(f"sqlite:///{tmp_path / 'data' / 'amstream.db'}")
-    with sessions(engine)() as session:
-        checkpoint = checkpoints.newest(session, model.id)
-        assert checkpoint is not None
-        stored = checkpoints.state(session, model.id, checkpoint.state_id)
-        assert stored is not None
-    engine.dispose()
-    fold = folded(entries, spec)
-    assert checkpoint.position == fold.position
-    live, replayed = load(stored).tensors, fold.state().tensors
-    assert live.keys() == replayed.keys()
-    for name, tensor in live.items():
-        assert torch.equal(tensor, replayed[name]), name
+    check_newest_checkpoint(f"sqlite:///{tmp_path / 'data' / 'amstream.db'}", model.id, folded(entries, spec))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def key(services: Services, *scopes: str, name: str, models: list[str] | None = 
 @contextlib.contextmanager
 def running(services: Services, **options: Any) -> Iterator[TestClient]:
     """A client with an admin key, on a running application."""
-    headers = key(services, "admin", name=f"admin of {id(services)}")
+    headers = key(services, "admin", name=f"admin-{uuid.uuid4()}")
     with TestClient(create_app(services), headers=headers, **options) as client:
         yield client
 

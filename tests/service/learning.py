@@ -98,6 +98,10 @@ class Model:
         """Waits until the published version includes the entry."""
         eventually(lambda: (v := self.publications.current(self.id)) is not None and v.applied_entry >= entry)
 
+    def is_checkpointed(self, entry: EntryId) -> bool:
+        position = self.position
+        return position is not None and position.entry >= entry
+
     @property
     def position(self) -> Position | None:
         """Of the newest checkpoint."""

@@ -25,6 +25,7 @@ EVERYTHING: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ("POST", f"{M}/predictions", {"json": {"x": [[1, 2, 3]]}}, {"admin", "predict"}),
     ("GET", f"{M}/snapshots", {}, {"admin", "snapshot"}),
     ("GET", f"{M}/snapshots/s", {}, {"admin", "snapshot"}),
+    ("GET", f"{M}/snapshots/s/content", {}, {"admin", "snapshot"}),
     ("POST", f"{M}/restore", {"json": {"snapshot": "s"}}, {"admin", "snapshot"}),
 ]
 

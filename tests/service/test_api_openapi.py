@@ -22,5 +22,8 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "POST /v1/models/{name}/snapshots",
         "GET /v1/models/{name}/snapshots",
         "GET /v1/models/{name}/snapshots/{snapshot}",
+        "DELETE /v1/models/{name}/snapshots/{snapshot}",
+        "GET /v1/models/{name}/snapshots/{snapshot}/content",
+        "POST /v1/models/{name}/snapshots/import",
         "POST /v1/models/{name}/restore",
     }

@@ -181,6 +181,7 @@ def test_the_same_key_and_payload_are_appended_once(client: TestClient) -> None:
     body = packed([[1, 2, 3]] * 6, ["yes"] * 6)
     again = client.post(f"{M}/samples", content=body, headers=MSGPACK | {"Idempotency-Key": "once"})
     assert again.json() == {"entries": first, "accepted": 6}
+    assert again.headers["Idempotency-Key"] == "once"
     assert standing(client, M) == before
 
 

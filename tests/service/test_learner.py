@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import redis
 import torch
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, update
 
 from service import redis_keys as keys
 from service.database import Sessions, sessions
@@ -19,7 +20,7 @@ from service.loss import accept_loss
 from service.repositories import checkpoints, leases, models
 from service.state import FoldState
 from service.stream import sync_client
-from service.tables import ModelRow, TensorRow
+from service.tables import CheckpointRow, ModelRow, TensorRow
 from tests.service.learning import Model, eventually, samples
 
 
@@ -191,8 +192,7 @@ def test_the_log_is_trimmed_to_what_recovery_needs(create: Callable[..., Model])
     model.start(checkpoint_samples=1, checkpoints_kept=2)
     for seed in range(6):
         last = model.post(samples(1, seed=seed))[-1]
-        model.applied(last)
-    eventually(lambda: model.position is not None and model.position.entry == last)
+        eventually(partial(model.is_checkpointed, last))
     model.stop()
     added, length = model.stream.counts()
     assert (added, length) == (6, 2)
@@ -283,15 +283,67 @@ def test_a_learner_without_a_checkpoint_refuses_a_stream_that_lost_entries(model
     assert "1 of 2 entries are gone" in learner.status
 
 
-def test_a_learner_refuses_a_damaged_checkpoint(model: Model, factory: Sessions) -> None:
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(model: Model, factory: Sessions) -> None:
+    blocks = [samples(8, seed=seed) for seed in range(2)]
+    model.start()
+    for block in blocks:
+        eventually(partial(model.is_checkpointed, model.post(block)[-1]))
+    model.stop()
+    with factory.begin() as session:
+        newest = checkpoints.newest(session, model.id)
+        assert newest is not None
+        damaged = TensorRow.state_id == newest.state_id
+        session.execute(update(TensorRow).where(damaged, TensorRow.name == "A.1").values(data=b"\0" * 80))
+    model.start()
+    last = model.post(samples(8, seed=2))[-1]
+    eventually(partial(model.is_checkpointed, last))
+    model.stop()
+    assert same(model.state, model.folded([encode(samples(8, seed=seed)) for seed in range(3)]))
+
+
+def test_a_snapshot_command_that_is_replayed_from_an_older_checkpoint_stays_applied(
+    model: Model, factory: Sessions
+) -> None:
+    model.start()
+    eventually(partial(model.is_checkpointed, model.post(samples(8))[-1]))
+    [entry] = model.post(Snapshot("one", "x"))
+    eventually(partial(model.is_checkpointed, entry))
+    model.stop()
+    with factory.begin() as session:
+        newest = checkpoints.newest(session, model.id)
+        assert newest is not None
+        session.execute(delete(CheckpointRow).where(CheckpointRow.id == newest.id))
+    model.start()
+    model.applied(entry)
+    model.stop()
+    with factory() as session:
+        row = models.command(session, model.id, entry)
+        assert row is not None
+        assert row.error is None
+        assert len(checkpoints.snapshots(session, model.id)) == 1
+
+
+def test_a_learner_refuses_when_every_checkpoint_is_damaged(model: Model, factory: Sessions) -> None:
     model.start()
     model.applied(model.post(samples(8))[-1])
     model.stop()
     with factory.begin() as session:
-        session.execute(update(TensorRow).where(TensorRow.name == "A.1").values(data=b"\0" * 128))
+        session.execute(update(TensorRow).where(TensorRow.name == "A.1").values(data=b"\0" * 80))
     learner = model.start()
     eventually(lambda: learner.status.startswith("refused"))
     assert "tensor 'A.1' does not match its sha256" in learner.status
+
+
+def test_learning_goes_on_while_a_checkpoint_is_written(model: Model, factory: Sessions) -> None:
+    model.start(checkpoint_samples=1, lease_s=1000.0)
+    eventually(partial(model.is_checkpointed, model.post(samples(8))[-1]))
+    with factory.begin() as session:  # holds back every write to the lease, and so every checkpoint
+        leases.hold(session, model.id, 1, lease_s=1000.0)
+        held = model.post(*(samples(8, seed=seed) for seed in range(3)))[-1]
+        model.applied(held)
+        later = model.post(samples(8, seed=3))[-1]
+        model.applied(later)
+    eventually(partial(model.is_checkpointed, later))
 
 
 def test_a_deleted_model_ends_its_learner(model: Model, factory: Sessions) -> None:

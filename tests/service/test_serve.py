@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from sqlalchemy import text
 
 from service.serve import CannotStart, check_redis, open_database
 from service.settings import Settings
@@ -34,3 +37,13 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(url: str
     with pytest.raises(CannotStart, match="database_url") as error:
         open_database(Settings(database_url=url))
     assert "hunter2" not in str(error.value)
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    engine = open_database(settings)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'from-the-future'"))
+    engine.dispose()
+    with pytest.raises(CannotStart, match=r"from-the-future.*newer amstream"):
+        open_database(settings)

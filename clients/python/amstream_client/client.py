@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from amstream_client import retry
 from amstream_client.discovery import DEFAULT_URL, discover, is_loopback
 from amstream_client.errors import Unavailable, UnexpectedAnswer
 from amstream_client.payload import (
+    SNAPSHOT_FILE,
     Inputs,
     Labels,
     Payload,
@@ -173,10 +176,40 @@ class Client:
     def snapshot(self, model: str, name: str) -> Snapshot:
         return parse(Snapshot, self._call("GET", _path(model, "snapshots", name)))
 
-    def restore(self, model: str, snapshot: str) -> Restored:
-        """Puts the model back to what it was at the snapshot; samples sent later are learned on top of that."""
-        answer = self._call("POST", _path(model, "restore"), json_payload({"snapshot": snapshot}), repeatable=False)
-        return parse(Restored, answer)
+    def delete_snapshot(self, model: str, name: str) -> None:
+        """Raises Conflict while the model's log holds an entry that restored the snapshot."""
+        self._call("DELETE", _path(model, "snapshots", name))
+
+    def export_snapshot(self, model: str, name: str, file: str | os.PathLike[str]) -> None:
+        """Writes the snapshot as a safetensors file, for `import_snapshot` on this or another service.
+
+        A file of that name is replaced once all of the new one is there. Raises OSError when it cannot be written.
+        """
+        answer = self._send("GET", _path(model, "snapshots", name, "content"))
+        if answer.headers.get("Content-Type") != SNAPSHOT_FILE:
+            raise UnexpectedAnswer(f"{answer.url} answered something that is not {SNAPSHOT_FILE}")
+        _replace(Path(file), answer.content)
+
+    def import_snapshot(self, model: str, name: str, file: str | os.PathLike[str]) -> Snapshot:
+        """Keeps an exported snapshot under a name; the model changes only when it is restored.
+
+        The model that it comes from must have had an equal learner, hyper-parameters, classes and shapes.
+        """
+        payload = Payload(Path(file).read_bytes(), SNAPSHOT_FILE)
+        path = _path(model, "snapshots", "import")
+        return parse(Snapshot, self._call("POST", path, payload, repeatable=False, params={"name": name}))
+
+    def restore(self, model: str, snapshot: str, *, if_match: str | None = None) -> Restored:
+        """Puts the model back to what it was at the snapshot; samples sent later are learned on top of that.
+
+        Args:
+            if_match: a digest; raises PreconditionFailed when the snapshot has another one
+        """
+        if if_match is not None and (not _is_visible_ascii(if_match) or '"' in if_match):
+            raise ValueError(f"if_match must be a digest, as Snapshot.digest has it, not {if_match!r}")
+        headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+        payload = json_payload({"snapshot": snapshot})
+        return parse(Restored, self._call("POST", _path(model, "restore"), payload, repeatable=False, headers=headers))
 
     def _call(
         self,
@@ -190,6 +223,27 @@ class Client:
         params: Mapping[str, str] | None = None,
     ) -> Any:
         """The answer's JSON; None when it has no body."""
+        response = self._send(
+            method, path, payload, repeatable=repeatable, retries=retries, headers=headers, params=params
+        )
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise UnexpectedAnswer(f"{response.url} answered something that is not JSON") from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        payload: Payload | None = None,
+        *,
+        repeatable: bool = True,
+        retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         request = self._http.build_request(
             method,
             path,
@@ -198,13 +252,7 @@ class Client:
             params=params or None,
         )
         retries = self._retries if retries is None else retries
-        response = retry.send(self._http, request, repeatable=repeatable, retries=retries, sleep=self._sleep)
-        if not response.content:
-            return None
-        try:
-            return response.json()
-        except ValueError as error:
-            raise UnexpectedAnswer(f"{response.url} answered something that is not JSON") from error
+        return retry.send(self._http, request, repeatable=repeatable, retries=retries, sleep=self._sleep)
 
 
 def _path(model: str, *rest: str) -> str:
@@ -213,3 +261,14 @@ def _path(model: str, *rest: str) -> str:
 
 def _is_visible_ascii(text: str) -> bool:
     return bool(text) and all("!" <= character <= "~" for character in text)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -11,6 +11,7 @@ AmstreamError
     ├── Forbidden        403
     ├── NotFound         404
     ├── Conflict         409
+    ├── PreconditionFailed  412
     ├── TooLarge         413
     └── Unavailable      429, 503: the same request may succeed later
 """
@@ -106,6 +107,10 @@ class Conflict(ApiError):
     pass
 
 
+class PreconditionFailed(ApiError):
+    pass
+
+
 class TooLarge(ApiError):
     pass
 
@@ -120,6 +125,7 @@ BY_STATUS: dict[int, type[ApiError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: PreconditionFailed,
     413: TooLarge,
     422: Invalid,
     429: Unavailable,

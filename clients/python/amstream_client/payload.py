@@ -32,6 +32,9 @@ class Payload:
     content_type: str
 
 
+SNAPSHOT_FILE = "application/vnd.safetensors"
+
+
 def json_payload(value: Any) -> Payload:
     return Payload(json.dumps(value, allow_nan=False).encode(), "application/json")
 

@@ -40,7 +40,13 @@ def send(
 
 def _send_once(http: httpx.Client, request: httpx.Request) -> httpx.Response:
     try:
-        response = http.send(request)
+        response = http.send(request, stream=True)
+        try:
+            if not _is_answer_to(request, response):
+                raise ConnectionFailed(f"{_origin(request)} answered another request", sent=True)
+            response.read()
+        finally:
+            response.close()  # unread, it takes its connection with it
     except NEVER_SENT as error:
         raise ConnectionFailed(f"cannot connect to {_origin(request)}: {_cause(error)}", sent=False) from error
     except httpx.RequestError as error:
@@ -50,6 +56,12 @@ def _send_once(http: httpx.Client, request: httpx.Request) -> httpx.Response:
     if not response.is_success:
         raise UnexpectedAnswer(f"{_origin(request)} answered {response.status_code}, which amstream never does")
     return response
+
+
+def _is_answer_to(request: httpx.Request, response: httpx.Response) -> bool:
+    """False when an answer carries another Idempotency-Key: something on the way repeated one, or mixed two up."""
+    sent = request.headers.get("Idempotency-Key")
+    return sent is None or not response.is_success or response.headers.get("Idempotency-Key", sent) == sent
 
 
 def _backoff_s(attempt: int) -> float:

@@ -18,6 +18,7 @@ import httpx
 import msgpack
 import numpy as np
 
+from amstream_client.payload import SNAPSHOT_FILE
 from amstream_client.wire import Accepted, Label, Model, Predictions, Restored, Snapshot, Spec
 
 CREATED_AT = "2025-01-01T00:00:00Z"
@@ -81,8 +82,15 @@ class FakeService:
                 return httpx.Response(200, json={"snapshots": [asdict(s) for s, _ in model.snapshots.values()]})
             case "GET", ["snapshots", snapshot] if snapshot in model.snapshots:
                 return httpx.Response(200, json=asdict(model.snapshots[snapshot][0]))
+            case "DELETE", ["snapshots", snapshot] if snapshot in model.snapshots:
+                del model.snapshots[snapshot]
+                return httpx.Response(204)
+            case "GET", ["snapshots", snapshot, "content"] if snapshot in model.snapshots:
+                return _export(*model.snapshots[snapshot])
+            case "POST", ["snapshots", "import"]:
+                return _import(model, request.url.params["name"], request.content)
             case "POST", ["restore"] if (snapshot := json.loads(request.content)["snapshot"]) in model.snapshots:
-                return _restore(model, snapshot)
+                return _restore(model, snapshot, request.headers.get("If-Match"))
         return problem(404, "unknown-snapshot", "there is no such snapshot")
 
     def _create(self, name: str, spec: Spec) -> httpx.Response:
@@ -158,8 +166,29 @@ def _create_snapshot(model: FakeModel, name: str) -> httpx.Response:
     return httpx.Response(201, json=asdict(snapshot))
 
 
-def _restore(model: FakeModel, name: str) -> httpx.Response:
-    _, samples = model.snapshots[name]
+def _export(snapshot: Snapshot, samples: int) -> httpx.Response:
+    """Of a form of its own: only `_import` reads it."""
+    headers = {"Content-Type": SNAPSHOT_FILE, "ETag": f'"{snapshot.digest}"'}
+    return httpx.Response(200, headers=headers, content=json.dumps([asdict(snapshot), samples]))
+
+
+def _import(model: FakeModel, name: str, content: bytes) -> httpx.Response:
+    if name in model.snapshots:
+        return problem(409, "conflict", f"the snapshot '{name}' exists")
+    try:
+        exported, samples = json.loads(content)
+    except ValueError:
+        wrong = {"field": "body", "value": f"{len(content)} bytes", "message": "must be a snapshot file"}
+        return problem(422, "invalid", "the file is invalid", [wrong])
+    model.snapshots[name] = Snapshot(**exported | {"name": name}), samples
+    return httpx.Response(201, json=asdict(model.snapshots[name][0]))
+
+
+def _restore(model: FakeModel, name: str, if_match: str | None) -> httpx.Response:
+    snapshot, samples = model.snapshots[name]
+    if if_match not in (None, f'"{snapshot.digest}"'):
+        wrong = {"field": "If-Match", "value": if_match, "message": "must be the digest of the snapshot"}
+        return problem(412, "precondition-failed", "the snapshot has another digest", [wrong])
     del model.x[samples:], model.y[samples:], model.weight[samples:]
     model.version += 1
     return httpx.Response(200, json=asdict(Restored(name, model.applied_entry, model.version)))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from amstream_client.cli.batch import DataFileError
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.output import JsonOption, print_json, print_resource, print_table
 
@@ -73,10 +77,90 @@ def show(
         print_resource(client.snapshot(model, snapshot), as_json)
 
 
+@app.command()
+def delete(
+    context: typer.Context,
+    model: ModelArgument,
+    snapshot: SnapshotArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Delete a snapshot.
+
+    Example: amstream snapshots delete digits before-drift --yes
+    """
+    with connected(context, url, key) as client:
+        if not yes:
+            samples = client.snapshot(model, snapshot).samples_learned
+            question = f"Delete '{snapshot}' of '{model}', taken after {samples} samples, for good?"
+            typer.confirm(question, abort=True)
+        client.delete_snapshot(model, snapshot)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    model: ModelArgument,
+    snapshot: SnapshotArgument,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Where to. Default: MODEL-SNAPSHOT.safetensors.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Write a snapshot to a safetensors file, for the import into this or another service.
+
+    Example: amstream snapshots export digits before-drift
+    """
+    path = file or Path(f"{model}-{snapshot}.safetensors")
+    with connected(context, url, key) as client:
+        if path.exists() and not force:
+            raise DataFileError(f"{path}: is there already; --force replaces it")
+        with _about(path):
+            client.export_snapshot(model, snapshot, path)
+        typer.echo(path)
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    model: ModelArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that an export wrote.")],
+    name: Annotated[
+        str | None, typer.Option(help="The snapshot's name. Default: the file's, without what it ends in.")
+    ] = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a snapshot from a file. The model changes only when the snapshot is restored.
+
+    \b
+    Examples:
+    amstream snapshots import digits digits-before-drift.safetensors
+    amstream snapshots import digits digits-before-drift.safetensors --name before-drift
+    """
+    with connected(context, url, key) as client, _about(file):
+        print_resource(client.import_snapshot(model, name or file.stem, file), as_json)
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataFileError(f"{path}: {error.strerror}") from error
+
+
 def restore(
     context: typer.Context,
     model: ModelArgument,
     snapshot: SnapshotArgument,
+    if_match: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Restore only if the snapshot has this digest.")
+    ] = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -86,4 +170,8 @@ def restore(
     Example: amstream restore digits before-drift
     """
     with connected(context, url, key) as client:
-        print_resource(client.restore(model, snapshot), as_json)
+        try:
+            restored = client.restore(model, snapshot, if_match=if_match)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        print_resource(restored, as_json)

@@ -1,0 +1,308 @@
+"""Snapshots as files: safetensors whose metadata holds a manifest as JSON, under the key `amstream`.
+
+What comes in is hostile until everything here has passed: the file's form, the manifest, each tensor's name, dtype, shape
+and values, and the digest. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from models.scaling import Moments
+from service import state as states
+from service.entry_id import EntryId
+from service.fold import Fold
+from service.problems import FieldError, Invalid
+from service.repositories.checkpoints import Position
+from service.spec import ModelSpec
+from service.state import FoldState, StoredState
+
+FORMAT = 1
+MEDIA_TYPE = "application/vnd.safetensors"
+METADATA_KEY = "amstream"
+
+OWN_PER_MODEL = ("seed", "block", "retain_s")
+"""Fields of a spec that may differ between the model that a state comes from and the one that takes it over."""
+
+MOST_ERRORS = 100
+MOST_SAMPLES = 2**62
+"""Counters stay far from where int64 wraps."""
+INDEFINITE = 1e-3
+"""A may be so far from positive semidefinite, its diagonal scaled to 1: block products are rounded to float32."""
+NEGLIGIBLE = 1e-4
+"""Share of the largest diagonal element of A below which another is not told from 0, for the same reason."""
+
+_DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Formats(BaseModel):
+    """Read first: the rest of a manifest of another format may have any shape."""
+
+    model_config = ConfigDict(strict=True)
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    state_format: Annotated[int, Field(ge=states.FORMAT, le=states.FORMAT)]
+
+
+class Manifest(_Formats):
+    """spec and header: what the state is of; digest: of the state; checksum: SHA-256 of the manifest without it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    spec: ModelSpec
+    header: dict[str, Any]
+    entry: Annotated[str, Field(max_length=41)]
+    entries_applied: Annotated[int, Field(ge=0, lt=2**62)]
+    samples_learned: Annotated[int, Field(ge=0, lt=2**62)]
+    created_at: float
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    checksum: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A state that passed every check, and where it was taken: a position in the stream of the model it comes from."""
+
+    stored: StoredState
+    position: Position
+
+
+def most_bytes(spec: ModelSpec) -> int:
+    """No file for a model of this spec is larger. Twice the matrices: learners carry vectors and counters beside them."""
+    return 2 * spec.state_bytes() + 64 * spec.inputs + _most_header_bytes(spec)
+
+
+def _most_header_bytes(spec: ModelSpec) -> int:
+    """The spec's text comes twice, the second time within the header's classes, each escaped twice."""
+    return 2**16 + 16 * len(spec.model_dump_json())
+
+
+# Out
+
+
+def write(spec: ModelSpec, state: FoldState, *, digest: str, position: Position, created_at: float) -> bytes:
+    manifest = {
+        "format": FORMAT,
+        "state_format": states.FORMAT,
+        "spec": spec.model_dump(),
+        "header": dict(state.header),
+        "entry": str(position.entry),
+        "entries_applied": position.entries_applied,
+        "samples_learned": position.samples_learned,
+        "created_at": created_at,
+        "digest": digest,
+    }
+    text = json.dumps(manifest | {"checksum": checksum(manifest)}, sort_keys=True)
+    return safetensors.torch.save(dict(state.tensors), metadata={METADATA_KEY: text})
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """Of a manifest, leaving out its own checksum."""
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+# In
+
+
+def read(content: bytes, spec: ModelSpec) -> Imported:
+    """The state in a file that `write` made for a model of an equal learner, hyper-parameters, classes and shapes.
+
+    Raises: Invalid naming the field and value.
+    """
+    found = _parsed(content, _most_header_bytes(spec))
+    manifest = _manifest(content)
+    _check_spec(manifest.spec, spec)
+    fold = Fold(spec, device="cpu")
+    tensors = _tensors(found, fold.state().tensors)
+    for name, tensor in tensors.items():
+        _check_values(name, tensor)
+    _check_memories(tensors, spec)
+    state = FoldState(manifest.header, tensors)
+    stored = states.store(state)
+    if stored.digest != manifest.digest:
+        raise Invalid(FieldError("manifest.digest", manifest.digest, f"the state's digest is {stored.digest}"))
+    _check_adoptable(fold, state)
+    try:
+        entry = EntryId.parse(manifest.entry)
+    except ValueError as error:
+        raise Invalid(FieldError("manifest.entry", manifest.entry, "must be an entry ID")) from error
+    return Imported(stored, Position(entry, manifest.entries_applied, manifest.samples_learned))
+
+
+def _parsed(content: bytes, most_header: int) -> dict[str, dict[str, Any]]:
+    """Tensors by name as the library sees them: no offsets that overlap, leave gaps or point outside."""
+    if len(content) < 8:
+        raise Invalid(_not_safetensors(content, "it has no header"))
+    header_bytes = int.from_bytes(content[:8], "little")
+    if header_bytes > min(most_header, len(content) - 8):
+        rule = f"must be at most {min(most_header, len(content) - 8)} bytes"
+        raise Invalid(FieldError("header length", header_bytes, rule))
+    try:
+        found = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+    except (SafetensorError, ValueError, OverflowError) as error:
+        raise Invalid(_not_safetensors(content, str(error))) from error
+    return dict(found)
+
+
+def _not_safetensors(content: bytes, cause: str) -> FieldError:
+    return FieldError("body", f"{len(content)} bytes", f"must be a safetensors file: {cause}")
+
+
+def _manifest(content: bytes) -> Manifest:
+    """Of a file whose header the library has read."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = _json("header", content[8:end].decode())
+    text = header.get("__metadata__", {}).get(METADATA_KEY)
+    if text is None:
+        raise Invalid(FieldError("manifest", None, f"must be in the file's metadata, under {METADATA_KEY!r}"))
+    manifest = _json("manifest", text)
+    _validated(_Formats, text)
+    checked = _validated(Manifest, text)
+    if checksum(manifest) != checked.checksum:
+        raise Invalid(FieldError("manifest.checksum", checked.checksum, "the manifest was changed or damaged"))
+    return checked
+
+
+def _json(field: str, text: str) -> dict[str, Any]:
+    """A JSON object in which no name comes twice and every number is one."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a name comes twice")
+        return dict(pairs)
+
+    def refuse(number: str) -> None:
+        raise ValueError(f"{number} is no number")
+
+    try:
+        parsed = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(FieldError(field, text, f"must be JSON: {error}")) from error
+    if not isinstance(parsed, dict):
+        raise Invalid(FieldError(field, text, "must be a JSON object"))
+    return parsed
+
+
+def _validated(kind: type[M], text: str) -> M:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        details = error.errors(include_url=False)[:MOST_ERRORS]
+        raise Invalid(*(FieldError(_path(d["loc"]), d["input"], d["msg"]) for d in details)) from error
+    except Invalid as error:  # from the spec
+        parts = [FieldError(f"manifest.spec.{part.field}", part.value, part.message) for part in error.errors]
+        raise Invalid(*parts) from error
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(["manifest", *map(str, location)])
+
+
+def _check_spec(theirs: ModelSpec, ours: ModelSpec) -> None:
+    given, wanted = theirs.model_dump(), ours.model_dump()
+    errors = [
+        FieldError(f"manifest.spec.{field}", given[field], f"is {wanted[field]!r} in this model")
+        for field in wanted
+        if field not in OWN_PER_MODEL and given[field] != wanted[field]
+    ]
+    if errors:
+        raise Invalid(*errors)
+
+
+def _tensors(found: Mapping[str, Mapping[str, Any]], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, exactly those of `like` by name, dtype and shape."""
+    for name in sorted(found.keys() ^ like.keys()):
+        raise Invalid(FieldError(f"tensors.{name}", name, "is unknown" if name in found else "is missing"))
+    tensors = {}
+    for name, wanted in like.items():
+        given = found[name]
+        dtype, shape = _DTYPES.get(given["dtype"]), tuple(given["shape"])
+        wanted_dtype = str(wanted.dtype).removeprefix("torch.")
+        if dtype != wanted_dtype:
+            raise Invalid(FieldError(f"tensors.{name}.dtype", given["dtype"], f"must be {wanted_dtype}"))
+        if shape != tuple(wanted.shape):
+            raise Invalid(FieldError(f"tensors.{name}.shape", list(shape), f"must be {list(wanted.shape)}"))
+        array = np.frombuffer(given["data"], np.dtype(dtype).newbyteorder("<")).reshape(shape)
+        tensors[name] = torch.tensor(array, dtype=wanted.dtype)
+    return tensors
+
+
+def _check_values(name: str, tensor: Tensor) -> None:
+    """What every state that was learned holds to, whatever it learned."""
+    kind = name.split(".")[0]
+    if tensor.is_floating_point():
+        _require(name, tensor, tensor.isfinite(), "must be finite")
+    else:
+        _require(name, tensor, (tensor >= 0) & (tensor <= MOST_SAMPLES), f"must be from 0 to {MOST_SAMPLES}")
+    if name in ("moments.count", "moments.squares") or kind == "second":
+        _require(name, tensor, tensor >= 0, "must not be negative")
+    if kind == "A":
+        _require(name, tensor, tensor == tensor.T, "must be symmetric")
+
+
+def _check_memories(tensors: Mapping[str, Tensor], spec: ModelSpec) -> None:
+    """Every A is positive semidefinite as the net sees it.
+
+    Layer 1's is kept in fixed coordinates, in which a feature that moved far from where it began, or is small beside the
+    others, is a difference of large sums: its own square may well be rounded below 0.
+    """
+    for name, A in tensors.items():
+        if not name.startswith("A."):
+            continue
+        if name == "A.1" and "shift" in tensors:
+            moments = Moments(*(tensors[f"moments.{part}"] for part in ("count", "mean", "squares")))
+            A = spec.input_scale().scaling(moments).from_fixed(tensors["shift"]).congruence(A)
+        order = _indefinite_order(A)
+        if order:
+            rule = "must be positive semidefinite, as sums of squares are"
+            raise Invalid(FieldError(f"tensors.{name}", f"leading minor {order} is negative", rule))
+
+
+def _require(name: str, tensor: Tensor, holds: Tensor, rule: str) -> None:
+    if not bool(holds.all()):
+        [index, *_] = (~holds).nonzero().tolist()
+        field = ".".join(["tensors", name, *map(str, index)])
+        raise Invalid(FieldError(field, tensor[tuple(index)].item(), rule))
+
+
+def _indefinite_order(A: Tensor) -> int:
+    """The order of the first leading minor of A that is negative, to INDEFINITE; 0 when none is.
+
+    Each unit is measured by its own diagonal element, unless that is lost in the rounding of what the largest ones once were.
+    """
+    diagonal = A.diagonal().abs()
+    smallest = max(NEGLIGIBLE * float(diagonal.max()), torch.finfo(torch.float32).tiny)
+    scale = diagonal.clamp_min(smallest).sqrt()
+    scaled = A / scale / scale.unsqueeze(1)
+    scaled.diagonal().add_(INDEFINITE)
+    factor, info = torch.linalg.cholesky_ex(scaled)
+    return int(info) or (0 if bool(factor.isfinite().all()) else len(A))
+
+
+def _check_adoptable(fold: Fold, state: FoldState) -> None:
+    """A fresh learner takes the state over, as `adopt` will, and predicts for an input of which nothing is known."""
+    own = fold.state().header
+    for name in sorted(state.header.keys() ^ own.keys()):
+        rule = "is unknown" if name in state.header else "is missing"
+        raise Invalid(FieldError(f"manifest.header.{name}", state.header.get(name), rule))
+    try:
+        fold.restore(state)
+    except ValueError as error:
+        raise Invalid(FieldError("manifest.header", dict(state.header), str(error))) from error
+    unknown = torch.full((1, fold.spec.inputs), torch.nan)
+    probabilities = fold.version().predictor(unknown)
+    if not bool(probabilities.isfinite().all()):
+        raise Invalid(FieldError("tensors", probabilities.tolist(), "must give predictions that are finite"))
