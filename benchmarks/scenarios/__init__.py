@@ -1,8 +1,9 @@
 """All scenarios by name. A new one is a module here that ends in a `Scenario`, and a line below."""
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import faults, online_digits, step_time
+from benchmarks.scenarios import faults, online_digits, recovery, step_time
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (faults.FAULTS, online_digits.ONLINE_DIGITS, step_time.STEP_TIME)
+    scenario.name: scenario
+    for scenario in (faults.FAULTS, online_digits.ONLINE_DIGITS, recovery.RECOVERY, step_time.STEP_TIME)
 }

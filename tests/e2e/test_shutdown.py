@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+import http.client
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from amstream_client import Client
@@ -24,54 +24,38 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-class SlowRequest(threading.Thread):
-    """Waits for an entry that never comes, for as long as the server lets it."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__()
-        self._server = server
-        self.status: int | None = None
-
-    def run(self) -> None:
-        headers = {"Authorization": f"Bearer {self._server.admin_key}"}
-        url = f"{self._server.url}/v1/models/m/predictions?x=1,2&min_entry={NEVER}"
-        try:
-            self.status = httpx.get(url, headers=headers, timeout=20, trust_env=False).status_code
-        except httpx.TransportError:
-            self.status = 0
-
-
-def running(server: Server) -> subprocess.Popen[bytes]:
-    assert server.process is not None
-    return server.process
+@contextlib.contextmanager
+def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
+    """A request that the server has received and answers after AMSTREAM_WAIT_S: it waits for an entry that never comes."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    headers = {"Authorization": f"Bearer {server.admin_key}"}
+    connection.request("GET", f"/v1/models/m/predictions?x=1,2&min_entry={NEVER}", headers=headers)
+    assert server.answers("/readyz")  # on a later connection: the one before has been read
+    yield connection
+    connection.close()
 
 
 def test_a_signal_lets_requests_in_flight_end_and_learned_samples_stay(server: Server) -> None:
-    request = SlowRequest(server)
-    request.start()
-    while not server.answers("/readyz"):
-        pass
-    assert server.stop() == 0
-    request.join()
-    assert request.status == 503  # its own bounded wait, answered
+    with slow_request(server) as connection:
+        assert server.stop() == 0
+        assert connection.getresponse().status == 503  # its own bounded wait, answered
     server.start()
     with Client(server.url, server.admin_key) as client:
         assert client.model("m").samples_learned == 1
 
 
 def test_a_second_signal_ends_the_server_at_once(server: Server) -> None:
-    request = SlowRequest(server)
-    request.start()
-    server.answers("/readyz")  # the request before it is on its way
-    process = running(server)
-    process.send_signal(signal.SIGTERM)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.5)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(3) == 128 + signal.SIGTERM
-    server.process = None
-    request.join()
-    assert request.status == 0
+    with slow_request(server) as connection:
+        process = server.process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(3) == 128 + signal.SIGTERM
+        server.process = None
+        with pytest.raises(http.client.RemoteDisconnected):
+            connection.getresponse()
     server.start()  # Valkey ended by itself, or is adopted
     with Client(server.url, server.admin_key) as client:
         assert client.model("m").samples_learned == 1

@@ -220,10 +220,13 @@ def test_a_learner_refuses_when_redis_lost_the_stream_and_goes_on_once_that_is_a
     eventually(lambda: learner.status.startswith("refused"))
     assert "Redis holds no stream" in learner.status
     assert f"amstream accept-loss {model.name}" in learner.status
-    with factory() as session:
-        lease = leases.of(session, model.id)
-        assert lease is not None
-        assert lease.refusal is not None
+
+    def is_told() -> bool:
+        with factory() as session:
+            lease = leases.of(session, model.id)
+        return lease is not None and lease.refusal == learner.status.removeprefix("refused: ")
+
+    eventually(is_told)
     accepted = accept_loss(factory, client, model.name)
     assert accepted.position.samples_learned == 8
     eventually(lambda: learner.status == "learning")
