@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from amstream_client import AmstreamError, Client
 from benchmarks.provenance import ROOT
@@ -118,6 +120,34 @@ class LocalService:
 
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
+
+
+@contextmanager
+def temporary_service(settings: Mapping[str, str]) -> Iterator[LocalService]:
+    """A started service on fresh data; nothing is left of it.
+
+    Raises: ServiceError, with the end of its log, also for what a client met with in the block.
+    """
+    with TemporaryDirectory(prefix="amstream-benchmark-") as directory:
+        service = LocalService(Path(directory), settings=settings)
+        try:
+            service.launch()
+            service.wait_ready()
+            yield service
+        except AmstreamError as error:
+            raise ServiceError(f"{error}\n{service.log_tail()}") from error
+        finally:
+            service.stop()
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """As by Ctrl-C, so that no server outlives the benchmark."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def processes_of(directory: Path) -> dict[int, str]:

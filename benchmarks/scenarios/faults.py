@@ -8,21 +8,18 @@ which learns the same posts in peace: its state must have the same digest, bit b
 from __future__ import annotations
 
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 
 from amstream_client import AmstreamError, Client, Spec
 from benchmarks.datasets import Dataset, digits
 from benchmarks.local_postgres import Postgres, can_run
-from benchmarks.local_service import LocalService, ServiceError
+from benchmarks.local_service import LocalService, ServiceError, stopped_by_sigterm, temporary_service
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario
 
 KILLS: Mapping[str, Mapping[str, int]] = {
@@ -64,7 +61,7 @@ def measure(data: Dataset, database: str, kills: Mapping[str, int], seed: int) -
     draw = random.Random(seed)
     targets = draw.sample(list(kills), sum(kills.values()), counts=list(kills.values()))
     posts = Posts(data, seed)
-    with _stopped_by_sigterm(), _backends(database) as backends, _client(backends.service) as client:
+    with stopped_by_sigterm(), _backends(database) as backends, _client(backends.service) as client:
         client.create_model("killed", SPEC)
         producer = Producer(partial(_post, client, "killed", posts))
         producer.start()
@@ -199,31 +196,13 @@ def _fingerprint(client: Client, model: str, posts: Posts) -> object:
 def _backends(database: str) -> Iterator[Backends]:
     """A started service on a fresh database; nothing is left of either."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="amstream-faults-")))
         settings, postgres = SETTINGS, None
         if database == "postgresql":
             postgres = Postgres()
             stack.callback(postgres.stop)
             postgres.start()
             settings = SETTINGS | {"AMSTREAM_DATABASE_URL": postgres.url("postgres")}
-        service = LocalService(directory, settings=settings)
-        stack.callback(service.stop)
-        service.launch()
-        service.wait_ready()
-        try:
-            yield Backends(service, postgres)
-        except AmstreamError as error:
-            raise ServiceError(f"{error}\n{service.log_tail()}") from error
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """As by Ctrl-C, so that no server outlives the benchmark."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        yield Backends(stack.enter_context(temporary_service(settings)), postgres)
 
 
 def _client(service: LocalService) -> Client:

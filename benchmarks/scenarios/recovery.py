@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from amstream_client import Client, Spec
 from benchmarks.datasets import synthetic_pixels
-from benchmarks.local_service import LocalService
+from benchmarks.local_service import LocalService, stopped_by_sigterm, temporary_service
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario, two_hidden_layers
-from models import Architecture
 
 BLOCK = 200
 NET = two_hidden_layers(784, 500, 10)
@@ -36,8 +32,8 @@ def cells(plan: Plan) -> Iterator[Cell]:
 
 def measure_recovery(seed: int) -> Figures:
     """Kill -9 after REPLAYED samples and no checkpoint: everything has to be learned again."""
-    with _service(NEVER) as service:
-        learn_s = _learn(service, NET, REPLAYED, seed)
+    with stopped_by_sigterm(), temporary_service(NEVER) as service:
+        learn_s = _learn(service, REPLAYED, seed)
         service.kill()
         killed = time.perf_counter()
         service.launch()
@@ -52,8 +48,8 @@ def measure_cost(samples: int) -> Figures:
     """The share of the time to learn `samples` that goes when there are no checkpoints."""
     seconds = {}
     for cadence, settings in (("never", NEVER), ("default", {}), ("every-second", EVERY_SECOND)):
-        with _service(settings) as service:
-            seconds[cadence] = _learn(service, NET, samples, 0)
+        with stopped_by_sigterm(), temporary_service(settings) as service:
+            seconds[cadence] = _learn(service, samples, 0)
     return {
         "service": {
             "samples_per_s": samples / seconds["default"],
@@ -63,14 +59,14 @@ def measure_cost(samples: int) -> Figures:
     }
 
 
-def _learn(service: LocalService, net: Architecture, samples: int, seed: int) -> float:
+def _learn(service: LocalService, samples: int, seed: int) -> float:
     """Seconds from the first post until a new model has learned all samples; posts are far ahead of learning."""
     data = synthetic_pixels(10 * BLOCK)
     x, y = data.x.numpy(), data.y.tolist()
     spec: Spec = {
-        "inputs": net.inputs,
-        "hidden": list(net.hidden),
-        "classes": list(range(net.outputs)),
+        "inputs": NET.inputs,
+        "hidden": list(NET.hidden),
+        "classes": list(range(NET.outputs)),
         "scale": "pooled",
         "seed": seed,
         "block": {"size": BLOCK, "wait_ms": 0.0},
@@ -89,18 +85,6 @@ def _wait_until_learned(service: LocalService, samples: int) -> None:
     with Client(service.url, service.admin_key()) as client:
         while client.model(MODEL).samples_learned < samples:
             time.sleep(POLL_S)
-
-
-@contextmanager
-def _service(settings: Mapping[str, str]) -> Iterator[LocalService]:
-    """A started service on fresh data; nothing is left of it."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="amstream-recovery-")))
-        service = LocalService(directory, settings=settings)
-        stack.callback(service.stop)
-        service.launch()
-        service.wait_ready()
-        yield service
 
 
 def notes(plan: Plan) -> list[str]:

@@ -185,7 +185,7 @@ class Client:
 
         A file of that name is replaced once all of the new one is there. Raises OSError when it cannot be written.
         """
-        answer = self._send("GET", _path(model, "snapshots", name, "content"))
+        answer = self._send(self._http.build_request("GET", _path(model, "snapshots", name, "content")))
         if answer.headers.get("Content-Type") != SNAPSHOT_FILE:
             raise UnexpectedAnswer(f"{answer.url} answered something that is not {SNAPSHOT_FILE}")
         _replace(Path(file), answer.content)
@@ -223,27 +223,6 @@ class Client:
         params: Mapping[str, str] | None = None,
     ) -> Any:
         """The answer's JSON; None when it has no body."""
-        response = self._send(
-            method, path, payload, repeatable=repeatable, retries=retries, headers=headers, params=params
-        )
-        if not response.content:
-            return None
-        try:
-            return response.json()
-        except ValueError as error:
-            raise UnexpectedAnswer(f"{response.url} answered something that is not JSON") from error
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        payload: Payload | None = None,
-        *,
-        repeatable: bool = True,
-        retries: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
         request = self._http.build_request(
             method,
             path,
@@ -251,6 +230,15 @@ class Client:
             headers={**({"Content-Type": payload.content_type} if payload else {}), **(headers or {})},
             params=params or None,
         )
+        response = self._send(request, repeatable=repeatable, retries=retries)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise UnexpectedAnswer(f"{response.url} answered something that is not JSON") from error
+
+    def _send(self, request: httpx.Request, *, repeatable: bool = True, retries: int | None = None) -> httpx.Response:
         retries = self._retries if retries is None else retries
         return retry.send(self._http, request, repeatable=repeatable, retries=retries, sleep=self._sleep)
 
