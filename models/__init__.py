@@ -3,36 +3,43 @@
 Torch only; no I/O, clock, environment or global RNG.
 """
 
-from models.am_mem import AMMem, AMMemHyperparameters, AMMemState
-from models.backprop import Adam, BackpropHyperparameters, Sgd
+from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
+from models.am_mem import AMMem, AMMemHyperparameters
+from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.device import choose_device
 from models.errors import ArgumentError
 from models.labels import LABEL_TYPES, Label, LabelIndex, UnknownLabel
 from models.learner import LEARNERS, Learner, create_learner
-from models.network import Architecture
+from models.network import Architecture, ConvolutionalNet, ElmanNet, Filters, Net
 from models.predictor import Predictor
 from models.scaling import FixedScale, InputScale, NoScale, PooledScale, RunningScale
 
 __all__ = [
     "LABEL_TYPES",
     "LEARNERS",
+    "AMAdam",
+    "AMLocalHyperparameters",
     "AMMem",
     "AMMemHyperparameters",
-    "AMMemState",
-    "Adam",
+    "AMSgd",
+    "AdamBackprop",
     "Architecture",
     "ArgumentError",
     "BackpropHyperparameters",
+    "ConvolutionalNet",
+    "ElmanNet",
+    "Filters",
     "FixedScale",
     "InputScale",
     "Label",
     "LabelIndex",
     "Learner",
+    "Net",
     "NoScale",
     "PooledScale",
     "Predictor",
     "RunningScale",
-    "Sgd",
+    "SgdBackprop",
     "UnknownLabel",
     "choose_device",
     "create_learner",

@@ -1,258 +1,221 @@
-"""AM-mem: Algorithm 2.1 with Mem = yes, for fully connected nets, on blocks of samples.
+"""AM-mem: Algorithm 2.1 with Mem = yes.
 
-C   ← encode_input(x, W)                    forward codes
-C   ← update_codes(C, y, W, μ)              local problems (4), (5)
-W⁺  ← top layer: one step of SGD            Algorithm 2.3, line 1
 A,B ← update_memory(A, B, C)                a^{l−1} = σ(c^{l−1}) and c^l, both after the update
 W^l ← argmin of the quadratic (7)           by column sweeps, or an exact ridge solve
+W⁺  ← top layer: one step of SGD            Algorithm 2.3, line 1
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from models import losses, solvers
-from models.blocks import checked_block, checked_state, unless_poisoned
-from models.codes import update_codes
+from models import solvers
+from models.am import MOST_ITERATIONS, AMHyperparameters, Block, OnlineAM, Rules, is_count
 from models.errors import ArgumentError
-from models.memory import Memory, block_memory, empty_memory, update_memory
-from models.network import Architecture, Weights, append_one, encode_input, initial_weights
-from models.predictor import Predictor
-from models.scaling import InputScale, Moments, no_moments
-
-MOST_ITERATIONS = 1000
-"""Per subproblem and block: more would occupy a learner for good."""
+from models.layers import Dense
+from models.learner_state import LearnerState
+from models.memory import Memory, block_memory, empty_memory, minibatch_keep, power_keep, update_memory
+from models.network import Net
+from models.scaling import FixedScale, InputScale, NoScale, Scaling
 
 
 @dataclass(frozen=True)
-class AMMemHyperparameters:
-    """Hyper-parameters of AM-mem. All time constants count samples.
+class AMMemHyperparameters(AMHyperparameters):
+    """Hyper-parameters of AM-mem; those of `AMHyperparameters`, and:
 
     Args:
-        mu: μ of eq. 3 at the first sample, > 0.
-        mu_increment: added to μ per sample seen, ≥ 0.
-        mu_max: μ grows no further than this; None for no bound.
         eta: η of Algorithm 2.1, the top layer's step on the mean gradient of a block, > 0.
-        code_iterations: gradient steps per problem (4) or (5), from 0 to MOST_ITERATIONS.
-        code_momentum: of those steps, in [0, 1).
         solver: `columns` (block-coordinate descent), `ridge` (exact, towards zero) or `proximal-ridge` (exact, towards
-            the current weights).
-        sweeps: passes of the `columns` solver per block, from 1 to MOST_ITERATIONS.
+            the current weights). With lambda_w > 0 only `columns`.
+        sweeps: passes of the `columns` solver per solve, from 1 to MOST_ITERATIONS.
         ridge: λ of the exact solvers over the mean of diag A, > 0.
+        solve_every: samples from one solve to the next; memories take every block meanwhile. 1 solves after every block.
         horizon: samples after which a memory keeps the share 1/e; None never forgets.
-        top_gain: factor on the top layer's initial weights, > 0.
+        rescaling: of the past instead of a horizon: `minibatch` (Mairal et al. 2009), `power` (2010) or `none`.
+        rescaling_power: ρ of `power`, ≥ 0.
+        window: the surrogate of the last so many blocks alone (eq. 6 with t′ > 1); None for all. Kept as their
+            memories, no sample is.
     Raises: ArgumentError.
     """
 
-    mu: float = 0.1
-    mu_increment: float = 0.0
-    mu_max: float | None = None
     eta: float = 0.2
-    code_iterations: int = 5
-    code_momentum: float = 0.9
     solver: Literal["columns", "ridge", "proximal-ridge"] = "columns"
     sweeps: int = 1
     ridge: float = 1e-3
+    solve_every: int = 1
     horizon: float | None = None
-    top_gain: float = 0.1
+    rescaling: Literal["none", "minibatch", "power"] = "none"
+    rescaling_power: float = 1.0
+    window: int | None = None
 
-    def __post_init__(self) -> None:
-        solver_names = ("columns", "ridge", "proximal-ridge")
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("mu", 0 < self.mu < math.inf, "positive"),
-            ("mu_increment", 0 <= self.mu_increment < math.inf, "at least 0"),
-            ("mu_max", self.mu_max is None or self.mu <= self.mu_max < math.inf, "at least mu"),
+    def _rules(self) -> Rules:
+        solver_names, rescalings = ("columns", "ridge", "proximal-ridge"), ("none", "minibatch", "power")
+        forgetting = (self.horizon is not None, self.rescaling != "none", self.window is not None)
+        return (
+            *super()._rules(),
             ("eta", 0 < self.eta < math.inf, "positive"),
-            (
-                "code_iterations",
-                _is_integer(self.code_iterations, least=0),
-                f"an integer from 0 to {MOST_ITERATIONS}",
-            ),
-            ("code_momentum", 0 <= self.code_momentum < 1, "in [0, 1)"),
             ("solver", self.solver in solver_names, "one of " + ", ".join(solver_names)),
-            ("sweeps", _is_integer(self.sweeps, least=1), f"an integer from 1 to {MOST_ITERATIONS}"),
+            ("solver", self.solver == "columns" or self.lambda_w == 0, "'columns' when lambda_w is positive"),
+            ("sweeps", is_count(self.sweeps, least=1), f"an integer from 1 to {MOST_ITERATIONS}"),
             ("ridge", 0 < self.ridge < math.inf, "positive"),
+            ("solve_every", isinstance(self.solve_every, int) and self.solve_every >= 1, "an integer of at least 1"),
             ("horizon", self.horizon is None or 0 < self.horizon < math.inf, "positive, or None"),
-            ("top_gain", 0 < self.top_gain < math.inf, "positive"),
+            ("rescaling", self.rescaling in rescalings, "one of " + ", ".join(rescalings)),
+            ("rescaling_power", 0 <= self.rescaling_power < math.inf, "at least 0"),
+            ("window", self.window is None or is_count(self.window, least=1), f"from 1 to {MOST_ITERATIONS}, or None"),
+            (
+                "horizon",
+                sum(forgetting) <= 1,
+                "None when there is a rescaling or a window, and of these only one given",
+            ),
         )
-        for name, holds, rule in rules:
-            if not holds:
-                raise ArgumentError(name, rule, getattr(self, name))
 
     def weight_solver(self) -> solvers.Solver:
+        if self.lambda_w > 0:
+            return partial(solvers.sweep_columns_sparsely, sweeps=self.sweeps, lambda_w=self.lambda_w)
         if self.solver == "columns":
             return partial(solvers.sweep_columns, sweeps=self.sweeps)
         exact = solvers.solve_ridge if self.solver == "ridge" else solvers.solve_proximal_ridge
         return partial(exact, ridge=self.ridge)
 
-    def mu_after(self, samples: Tensor) -> Tensor:
-        """μ once `samples` samples have been learned (0-dim); appendix B's schedule, counted in samples."""
-        grown = self.mu + self.mu_increment * samples.float()
-        return grown if self.mu_max is None else grown.clamp(max=self.mu_max)
 
-
-def _is_integer(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and least <= value <= MOST_ITERATIONS
-
-
-@dataclass(frozen=True)
-class AMMemState:
-    """All that AM-mem carries from one block to the next. Immutable: a step makes a new one.
-
-    Args:
-        weights: W^1 … W^{L+1}, float32.
-        memories: A^l and B^l of the hidden layers; layer 1's in fixed coordinates (see `models.scaling`).
-        moments: of the inputs.
-        shift: origin of the fixed coordinates, (N,) float64: a feature's mean in the first block that had a value.
-        samples: learned so far, 0-dim int64.
-    """
-
-    weights: Weights
-    memories: tuple[Memory, ...]
-    moments: Moments
-    shift: Tensor
-    samples: Tensor
-
-    def tensors(self) -> dict[str, Tensor]:
-        named = {f"W.{layer}": matrix for layer, matrix in enumerate(self.weights, start=1)}
-        for layer, memory in enumerate(self.memories, start=1):
-            named |= {f"A.{layer}": memory.A, f"B.{layer}": memory.B}
-        named |= {f"moments.{name}": getattr(self.moments, name) for name in ("count", "mean", "squares")}
-        return named | {"shift": self.shift, "samples": self.samples}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> AMMemState:
-        hidden = sum(name.startswith("A.") for name in tensors)
-        return cls(
-            weights=tuple(tensors[f"W.{layer}"] for layer in range(1, hidden + 2)),
-            memories=tuple(Memory(tensors[f"A.{layer}"], tensors[f"B.{layer}"]) for layer in range(1, hidden + 1)),
-            moments=Moments(tensors["moments.count"], tensors["moments.mean"], tensors["moments.squares"]),
-            shift=tensors["shift"],
-            samples=tensors["samples"],
-        )
-
-
-def update_weights(
-    weights: Weights,
-    memories: tuple[Memory, ...],
-    targets: Tensor,
-    weight: Tensor,
-    codes: list[Tensor],
-    architecture: Architecture,
-    hyperparameters: AMMemHyperparameters,
-) -> Weights:
-    """Algorithm 2.3, updateWeights with Mem = yes, after its call of updateMemory.
-
-    Args:
-        weights: W^1 … W^{L+1}, W¹ in the coordinates of `memories[0]`.
-        memories: of layers 1 … L, this block included.
-        targets, weight: (n,).
-        codes: updated c^1 … c^L.
-    Returns: new W^1 … W^{L+1}. The layers do not read each other's results, so their order is free.
-    Differs from the paper: block mean of the weighted gradient at the top; solvers as in `models.solvers`.
-    """
-    top_input = append_one(architecture.sigma(codes[-1]))  # (n, n_L + 1)
-    gradient = losses.multinomial_gradient(top_input @ weights[-1].T, targets) * weight.unsqueeze(1)  # (n, m)
-    top = weights[-1] - (hyperparameters.eta / targets.shape[0]) * gradient.T @ top_input
-    solve = hyperparameters.weight_solver()
-    hidden = [solve(W, memory.A, memory.B) for W, memory in zip(weights, memories, strict=False)]
-    return (*hidden, top)
-
-
-class AMMem:
+class AMMem(OnlineAM):
     """The paper's AM-mem as a `Learner`.
 
     Args:
-        architecture: of the net.
+        net: any; one whose first layer is not fully connected takes an input scale that does not move, equal for all
+            features, because memories of patches or steps cannot follow each feature by itself.
         hyperparameters: see `AMMemHyperparameters`.
-        scale: how inputs are scaled.
-        seed: of the initial weights; learning itself draws no random numbers.
-        device: where state and work live.
+        initial: A_0 and B_0 per hidden layer, from an earlier run's `state.memories`, say; all zeros when omitted. Layer 1's
+            are in coordinates fixed by the first block, so those of a net with a moving scale come with `state_dict`.
     Source: Algorithms 2.1–2.3, eqs. 3–7.
-    Differs from the paper: biases, input scaling, sample weights and horizons; per block, codes are solved sample by
-        sample and memories updated once.
+    Differs from the paper: biases, input scaling, sample weights, forgetting; per block, codes are solved sample by
+        sample and memories updated once. The top layer's step is on the block mean.
     """
+
+    hyperparameters: AMMemHyperparameters
 
     def __init__(
         self,
-        architecture: Architecture,
+        net: Net,
         hyperparameters: AMMemHyperparameters,
         *,
         scale: InputScale,
         seed: int,
         device: torch.device,
+        initial: tuple[Memory, ...] | None = None,
     ) -> None:
-        self.architecture = architecture
-        self.hyperparameters = hyperparameters
-        self.scale = scale
-        self.device = device
-        sizes = architecture.sizes
-        self.state = AMMemState(
-            weights=initial_weights(architecture, seed=seed, top_gain=hyperparameters.top_gain, device=device),
-            memories=tuple(empty_memory(n_in, n_out, device) for n_in, n_out in pairwise(sizes[:-1])),
-            moments=no_moments(architecture.inputs, device),
-            shift=torch.zeros(architecture.inputs, dtype=torch.float64, device=device),
-            samples=torch.zeros((), dtype=torch.int64, device=device),
-        )
-        scale.scaling(self.state.moments)  # raises for a scale of another width
+        super().__init__(net, hyperparameters, scale=scale, seed=seed, device=device)
+        hidden = net.layers[:-1]
+        self._moving_scale = not _is_same_for_all(scale)
+        if self._moving_scale and type(hidden[0]) is not Dense:
+            raise ArgumentError("scale", "fixed, one for all features, or none, for this net", scale)
+        empty = tuple(empty_memory(layer.fan_in, layer.units, device) for layer in hidden)
+        slots = {"shift": torch.zeros(net.inputs, dtype=torch.float64, device=device)}
+        if hyperparameters.rescaling == "minibatch":
+            slots["blocks"] = torch.zeros((), dtype=torch.int64, device=device)
+        if hyperparameters.window is not None:
+            for layer, memory in enumerate(empty, start=1):
+                slots |= {
+                    f"window.{name}.{layer}": matrix.new_zeros(hyperparameters.window, *matrix.shape)
+                    for name, matrix in (("A", memory.A), ("B", memory.B))
+                }
+        memories = empty if initial is None else _checked_memories(initial, like=empty)
+        self.state = replace(self.state, memories=memories, slots=slots)
+        self._unsolved = 0  # samples since the last solve; counted here, for asking the device would mean waiting
 
-    @torch.no_grad()
-    def learn(self, inputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
-        """One step of Algorithm 2.1 on one block; see `Learner.learn`."""
-        x, y, w = checked_block(inputs, targets, weight, self.architecture, self.device)
-        tensors, finite = unless_poisoned(self._step(self.state, x, y, w).tensors(), self.state.tensors())
-        self.state = AMMemState.from_tensors(tensors)
-        return finite
+    def _carried(self, state: LearnerState, scaling: Scaling) -> tuple[Tensor, ...]:
+        """The scale moves with the block, W¹ with the scale: the net stays the same function of x."""
+        if not self._moving_scale:
+            return state.weights
+        return (scaling.carry(state.weights[0], self.scale.scaling(state.moments)), *state.weights[1:])
 
-    def _step(self, state: AMMemState, x: Tensor, y: Tensor, w: Tensor) -> AMMemState:
-        n, sigma, hyper = x.shape[0], self.architecture.sigma, self.hyperparameters
-
-        # The scale moves with the block, W¹ with the scale: the net stays the same function of x.
-        moments = state.moments.updated(x.double(), w.double())
-        scaling = self.scale.scaling(moments)
+    def _update_weights(self, state: LearnerState, block: Block) -> LearnerState:
+        """Algorithm 2.3, updateWeights with Mem = yes. The layers do not read each other's results."""
+        hyper, n = self.hyperparameters, len(block.weight)
+        solve = hyper.weight_solver()
+        self._unsolved += n
+        due = self._unsolved >= hyper.solve_every
+        if due:
+            self._unsolved = 0
         # A feature of which no value was seen has u = 0 throughout: missing is mean, and the mean is the origin.
-        shift = torch.where(state.moments.count == 0, scaling.fill, state.shift)
-        weights = (scaling.carry(state.weights[0], self.scale.scaling(state.moments)), *state.weights[1:])
-        inputs = scaling(x)
+        shift = torch.where(self.state.moments.count == 0, block.scaling.fill, state.slots["shift"])
+        regressions = block.regressions(self.net)
+        keep = self._keep(state, n)
 
-        codes = encode_input(inputs, weights[:-1], sigma)
-        codes = update_codes(
-            codes,
-            y,
-            weights,
-            sigma,
-            mu=hyper.mu_after(state.samples),
-            iterations=hyper.code_iterations,
-            momentum=hyper.code_momentum,
+        def update(depth: int) -> tuple[Tensor, Memory | None, dict[str, Tensor]]:
+            W = state.weights[depth]
+            if depth == len(regressions):
+                return W - hyper.eta * block.top_gradient(W, self.net), None, {}
+            maps = depth == 0 and self._moving_scale
+            regression = regressions[depth]
+            new = block_memory(regression.rows, regression.codes, regression.weight)
+            new = new.mapped(block.scaling.to_fixed(shift)) if maps else new
+            memory, slots = self._remembered(state, depth, new, keep)
+            seen = memory.mapped(block.scaling.from_fixed(shift)) if maps else memory
+            return solve(W, seen.A, seen.B) if due else W, memory, slots
+
+        results = self._for_each_layer(update)
+        slots = dict(state.slots) | {"shift": shift}
+        if "blocks" in slots:
+            slots["blocks"] = slots["blocks"] + 1
+        for _, _, own in results:
+            slots |= own
+        memories = tuple(memory for _, memory, _ in results if memory is not None)
+        return replace(state, weights=tuple(W for W, _, _ in results), memories=memories, slots=slots)
+
+    def _remembered(
+        self, state: LearnerState, depth: int, new: Memory, keep: Tensor | float
+    ) -> tuple[Memory, dict[str, Tensor]]:
+        """The memory with one block more; of a window also the memories of its blocks, oldest first."""
+        if self.hyperparameters.window is None:
+            return update_memory(state.memories[depth], new, keep=keep), {}
+        names = (f"window.A.{depth + 1}", f"window.B.{depth + 1}")
+        A, B = (
+            torch.cat([state.slots[name][1:], matrix.unsqueeze(0)])
+            for name, matrix in zip(names, (new.A, new.B), strict=True)
         )
+        return Memory(A.sum(dim=0), B.sum(dim=0)), dict(zip(names, (A, B), strict=True))
 
-        keep = 1.0 if hyper.horizon is None else math.exp(-n / hyper.horizon)
-        below = [inputs, *(sigma(code) for code in codes[:-1])]  # a^0 … a^{L−1}
-        blocks = [block_memory(append_one(a), code, w) for a, code in zip(below, codes, strict=True)]
-        blocks[0] = blocks[0].mapped(scaling.to_fixed(shift))
-        memories = tuple(update_memory(m, b, keep=keep) for m, b in zip(state.memories, blocks, strict=True))
-
-        seen_by_net = (memories[0].mapped(scaling.from_fixed(shift)), *memories[1:])
-        weights = update_weights(weights, seen_by_net, y, w, codes, self.architecture, hyper)
-        return AMMemState(weights, memories, moments, shift, state.samples + n)
-
-    def predictor(self) -> Predictor:
-        state = self.state  # one version, whatever another thread learns meanwhile
-        return Predictor(state.weights, self.scale.scaling(state.moments), self.architecture.sigma)
-
-    def predict(self, inputs: Tensor) -> Tensor:
-        return self.predictor()(inputs)
+    def _keep(self, state: LearnerState, n: int) -> Tensor | float:
+        """Share of the past that a block of n samples leaves in the memories."""
+        hyper = self.hyperparameters
+        if hyper.rescaling == "minibatch":
+            return minibatch_keep(state.slots["blocks"], n)
+        if hyper.rescaling == "power":
+            return power_keep(state.samples, n, hyper.rescaling_power)
+        return 1.0 if hyper.horizon is None else math.exp(-n / hyper.horizon)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return self.state.tensors()
+        if self.hyperparameters.solve_every == 1:
+            return super().state_dict()
+        return super().state_dict() | {"unsolved": torch.tensor(self._unsolved)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.state = AMMemState.from_tensors(checked_state(state, self.state.tensors()))
+        """Raises: ValueError naming what does not fit."""
+        if self.hyperparameters.solve_every == 1:
+            return super().load_state_dict(state)
+        if "unsolved" not in state:
+            raise ValueError("state tensor 'unsolved' is missing")
+        super().load_state_dict({name: tensor for name, tensor in state.items() if name != "unsolved"})
+        self._unsolved = int(state["unsolved"])
+
+
+def _is_same_for_all(scale: InputScale) -> bool:
+    """Whether the scale neither moves nor tells features apart."""
+    return isinstance(scale, NoScale) or (isinstance(scale, FixedScale) and scale.is_uniform)
+
+
+def _checked_memories(initial: tuple[Memory, ...], *, like: tuple[Memory, ...]) -> tuple[Memory, ...]:
+    shapes = [[tuple(matrix.shape) for matrix in (m.A, m.B)] for m in initial]
+    expected = [[tuple(matrix.shape) for matrix in (m.A, m.B)] for m in like]
+    if shapes != expected:
+        raise ArgumentError("initial", f"memories of shapes {expected}", shapes)
+    return tuple(Memory(m.A.to(own.A), m.B.to(own.B)) for m, own in zip(initial, like, strict=True))

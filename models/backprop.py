@@ -1,117 +1,107 @@
-"""Baselines: the same nets trained by backpropagation, one step of Adam or SGD a block."""
+"""Baselines: the same nets trained by backpropagation, one step of Adam or SGD a block.
+
+Through a sign, autograd takes its surrogate derivative (`models.activations`): on such nets these are the
+straight-through estimator.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from models import losses
-from models.blocks import checked_block, checked_state, unless_poisoned
+from models.block_learner import BlockLearner
 from models.errors import ArgumentError
-from models.network import Architecture, encode_input, initial_weights
-from models.predictor import Predictor
-from models.scaling import InputScale, Moments, no_moments
+from models.learner_state import LearnerState
+from models.network import Net, encode_input
+from models.normalisation import block_sigmas, running_norms
+from models.optimisers import Adam, Optimiser, Sgd
+from models.scaling import InputScale
+from models.solvers import shrunk
 
 
 @dataclass(frozen=True)
 class BackpropHyperparameters:
-    """Args: lr: step size, > 0.  Raises: ValueError naming the argument and the value."""
+    """Hyper-parameters of the baselines.
+
+    Args:
+        lr: step size, > 0.
+        decay: factor on lr at the end of an epoch, in (0, 1]; the paper's SGD has 0.9 (appendices B, C).
+        lambda_w: weight of ‖W‖₁ in the objective (appendix C), by a proximal step; ≥ 0.
+    Raises: ArgumentError.
+    """
 
     lr: float = 1e-3
+    decay: float = 1.0
+    lambda_w: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.lr < math.inf:
             raise ArgumentError("lr", "positive", self.lr)
+        if not 0 < self.decay <= 1:
+            raise ArgumentError("decay", "in (0, 1]", self.decay)
+        if not 0 <= self.lambda_w < math.inf:
+            raise ArgumentError("lambda_w", "at least 0", self.lambda_w)
 
 
-class _Backprop:
-    """Weights, input moments and the optimiser's slots, all as one flat dict of tensors."""
+class Backprop(BlockLearner):
+    """One step of `optimiser` on the block mean of the weighted loss. Args: see `BlockLearner`."""
 
-    slots: tuple[str, ...] = ()
+    optimiser: Optimiser
 
     def __init__(
         self,
-        architecture: Architecture,
+        net: Net,
         hyperparameters: BackpropHyperparameters,
         *,
         scale: InputScale,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.architecture = architecture
+        super().__init__(net, scale=scale, seed=seed, top_gain=1.0, device=device)
         self.hyperparameters = hyperparameters
-        self.scale = scale
-        self.device = device
-        self.layers = range(1, len(architecture.sizes))
-        weights = initial_weights(architecture, seed=seed, top_gain=1.0, device=device)
-        named = {f"W.{layer}": matrix for layer, matrix in zip(self.layers, weights, strict=True)}
-        for slot in self.slots:
-            named |= {f"{slot}.{layer}": torch.zeros_like(W) for layer, W in zip(self.layers, weights, strict=True)}
-        moments = no_moments(architecture.inputs, device)
-        named |= {"moments.count": moments.count, "moments.mean": moments.mean, "moments.squares": moments.squares}
-        self.state = named | {"steps": torch.zeros((), dtype=torch.int64, device=device)}
-        scale.scaling(moments)  # raises for a scale of another width
+        self.state = replace(self.state, slots=empty_slots(self.optimiser, self.state.weights))
 
-    @torch.no_grad()
-    def learn(self, inputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
-        """One step on the block mean of the weighted loss; see `Learner.learn`."""
-        x, y, w = checked_block(inputs, targets, weight, self.architecture, self.device)
-        moments = _moments(self.state).updated(x.double(), w.double())
+    def _step(self, state: LearnerState, x: Tensor, y: Tensor, w: Tensor) -> LearnerState:
+        moments = state.moments.updated(x.double(), w.double())
         scaled = self.scale.scaling(moments)(x)
         with torch.enable_grad():
-            weights = tuple(self.state[f"W.{layer}"].clone().requires_grad_() for layer in self.layers)
-            outputs = encode_input(scaled, weights, self.architecture.sigma)[-1]
-            gradients = torch.autograd.grad((losses.multinomial(outputs, y) * w).mean(), weights)
-        new = self.state | {"steps": self.state["steps"] + 1}
-        new |= {f"moments.{name}": getattr(moments, name) for name in ("count", "mean", "squares")}
-        for layer, gradient in zip(self.layers, gradients, strict=True):
-            new |= self.updated_layer(layer, gradient, new["steps"])
-        self.state, finite = unless_poisoned(new, self.state)
-        return finite
+            weights = tuple(W.clone().requires_grad_() for W in state.weights)
+            sigmas, norms = block_sigmas(scaled, w, weights, self.net, state.norms)
+            outputs = encode_input(scaled, weights, self.net.layers, sigmas)[-1]
+            gradients = torch.autograd.grad((self.net.loss(outputs, y) * w).mean(), weights)
+        hyper = self.hyperparameters
+        slots = {"steps": state.slots["steps"] + 1}
+        new = []
+        for layer, (W, gradient) in enumerate(zip(state.weights, gradients, strict=True), start=1):
+            own = {name: state.slots[f"{name}.{layer}"] for name in self.optimiser.slots}
+            W, own_new = self.optimiser.step(W, gradient, own, steps=slots["steps"], lr=hyper.lr)
+            new.append(shrunk(W, hyper.lr * hyper.lambda_w) if hyper.lambda_w > 0 else W)
+            slots |= {f"{name}.{layer}": tensor for name, tensor in own_new.items()}
+        norms = tuple(replace(norm, mean=norm.mean.detach(), variance=norm.variance.detach()) for norm in norms)
+        norms = running_norms(state.norms, norms, samples=state.samples)
+        return LearnerState(tuple(new), moments, state.samples + len(x), norms=norms, slots=slots)
 
-    def updated_layer(self, layer: int, gradient: Tensor, steps: Tensor) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def predictor(self) -> Predictor:
-        state = self.state  # one version, whatever another thread learns meanwhile
-        weights = tuple(state[f"W.{layer}"] for layer in self.layers)
-        return Predictor(weights, self.scale.scaling(_moments(state)), self.architecture.sigma)
-
-    def predict(self, inputs: Tensor) -> Tensor:
-        return self.predictor()(inputs)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return dict(self.state)
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.state = checked_state(state, self.state)
+    def end_epoch(self) -> None:
+        self.hyperparameters = replace(self.hyperparameters, lr=self.hyperparameters.lr * self.hyperparameters.decay)
 
 
-def _moments(state: Mapping[str, Tensor]) -> Moments:
-    return Moments(state["moments.count"], state["moments.mean"], state["moments.squares"])
+def empty_slots(optimiser: Optimiser, weights: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    slots = {"steps": torch.zeros((), dtype=torch.int64, device=weights[0].device)}
+    for name in optimiser.slots:
+        slots |= {f"{name}.{layer}": torch.zeros_like(W) for layer, W in enumerate(weights, start=1)}
+    return slots
 
 
-class Sgd(_Backprop):
-    """Plain stochastic gradient descent. Source: Robbins & Monro 1951."""
+class SgdBackprop(Backprop):
+    """SGD by backpropagation."""
 
-    def updated_layer(self, layer: int, gradient: Tensor, steps: Tensor) -> dict[str, Tensor]:
-        return {f"W.{layer}": self.state[f"W.{layer}"] - self.hyperparameters.lr * gradient}
+    optimiser = Sgd()
 
 
-class Adam(_Backprop):
-    """Adam with β = (0.9, 0.999), ε = 1e-8. Source: Kingma & Ba 2014, Algorithm 1."""
+class AdamBackprop(Backprop):
+    """Adam by backpropagation."""
 
-    slots = ("first", "second")
-
-    def updated_layer(self, layer: int, gradient: Tensor, steps: Tensor) -> dict[str, Tensor]:
-        beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-        first = beta1 * self.state[f"first.{layer}"] + (1 - beta1) * gradient
-        second = beta2 * self.state[f"second.{layer}"] + (1 - beta2) * gradient.square()
-        corrected_first = first / (1 - beta1 ** steps.double())
-        corrected_second = second / (1 - beta2 ** steps.double())
-        step = self.hyperparameters.lr * corrected_first / (corrected_second.sqrt() + epsilon)
-        return {f"W.{layer}": self.state[f"W.{layer}"] - step, f"first.{layer}": first, f"second.{layer}": second}
+    optimiser = Adam()

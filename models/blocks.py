@@ -7,32 +7,37 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.network import Architecture
+from models.network import Net
 
 
 def checked_block(
-    inputs: Tensor, targets: Tensor, weight: Tensor | None, architecture: Architecture, device: torch.device
+    inputs: Tensor, targets: Tensor, weight: Tensor | None, net: Net, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(x, y, w) on `device`, w as float32, all 1 when it was None.
+    """(x, y, w) on `device`, w as float32, all 1 when it was None, and y as float32 unless it names classes.
 
-    A target that is no class and a weight below 0 become the weight NaN, which no update survives: values are judged on
-    the device, where asking would mean waiting.
+    A target out of range and a weight below 0 become the weight NaN, which no update survives: values are judged on the
+    device, where asking would mean waiting.
 
     Raises: ValueError naming the argument and its shape or dtype.
     """
-    if inputs.ndim != 2 or inputs.shape[0] == 0 or inputs.shape[1] != architecture.inputs:
-        raise ValueError(f"inputs must have shape (n >= 1, {architecture.inputs}), not {tuple(inputs.shape)}")
+    if inputs.ndim != 2 or inputs.shape[0] == 0 or inputs.shape[1] != net.inputs:
+        raise ValueError(f"inputs must have shape (n >= 1, {net.inputs}), not {tuple(inputs.shape)}")
     n = inputs.shape[0]
-    if targets.shape != (n,):
-        raise ValueError(f"targets must have shape ({n},), not {tuple(targets.shape)}")
-    if targets.dtype != torch.int64:
-        raise ValueError(f"targets must be torch.int64, not {targets.dtype}")
+    shape = (n,) if net.loss.classes else (n, net.outputs)
+    if targets.shape != shape:
+        raise ValueError(f"targets must have shape {shape}, not {tuple(targets.shape)}")
+    if net.loss.classes != (targets.dtype == torch.int64) or targets.is_complex():
+        raise ValueError(f"targets must be {'torch.int64' if net.loss.classes else 'floats'}, not {targets.dtype}")
     if weight is not None and weight.shape != (n,):
         raise ValueError(f"weight must have shape ({n},), not {tuple(weight.shape)}")
     x, y = inputs.to(device), targets.to(device)
     w = torch.ones(n, device=device) if weight is None else weight.to(device).float()
-    legal = (y >= 0) & (y < architecture.outputs) & (w >= 0)
-    return x, y, torch.where(legal, w, torch.nan)
+    if net.loss.classes:
+        legal = (y >= 0) & (y < net.outputs)
+    else:
+        y = y.float()
+        legal = (y.isfinite() & (y >= net.loss.low) & (y <= net.loss.high)).all(dim=1)
+    return x, y, torch.where(legal & (w >= 0), w, torch.nan)
 
 
 def checked_state(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,102 +1,151 @@
-"""Algorithm 2.2, updateCodes: propagates the error down the net by changing codes, one local problem a layer."""
+"""Algorithm 2.2, updateCodes: propagates the error down the net by changing codes, one local problem a layer.
+
+A problem reads the weights of two layers and the codes of three, so that is how far any of its gradients reaches.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from models import losses
-from models.activations import Activation
-from models.network import append_one
+from models.layers import Layer
+from models.network import Net, Sigma
+from models.solvers import soft_threshold
 
-POWER_ITERATIONS = 16
+
+@dataclass(frozen=True)
+class CodeDescent:
+    """How a problem is solved: by gradient steps with momentum from the forward codes.
+
+    Args:
+        objective: `paper`: eqs. 4 and 5, sums over units, per sample. `published`: what the paper's authors' code minimises,
+            L/μ averaged over the block + each squared norm averaged over block and units (see `docs/learning.md`).
+        iterations: steps a problem; 0 leaves the codes as they are.
+        step: their size; None for 1/Lipschitz.
+        momentum: in [0, 1). nesterov: of that kind instead of the heavy ball.
+        lambda_c: weight of ‖c‖₁, by a proximal step after each gradient step (the paper's footnote 2).
+    """
+
+    objective: Literal["paper", "published"] = "paper"
+    iterations: int = 5
+    step: float | None = None
+    momentum: float = 0.9
+    nesterov: bool = False
+    lambda_c: float = 0.0
+
+    def descend(self, start: Tensor, objective: Callable[[Tensor], Tensor], curvature: Tensor | float) -> Tensor:
+        """Args: objective: codes → per-sample values, (n, …) → (n,); curvature: a bound on its Hessian, for the step."""
+        step = 1 / curvature if self.step is None else self.step
+        codes, velocity = start, torch.zeros_like(start)
+        for _ in range(self.iterations):
+            gradient = gradient_of(objective, codes)
+            velocity = self.momentum * velocity + gradient
+            codes = codes - step * (gradient + self.momentum * velocity if self.nesterov else velocity)
+            if self.lambda_c > 0:
+                codes = soft_threshold(codes, step * self.lambda_c)
+        return codes
 
 
 def update_codes(
     codes: Sequence[Tensor],
+    inputs: Tensor,
     targets: Tensor,
     weights: Sequence[Tensor],
-    sigma: Activation,
+    net: Net,
+    sigmas: Sequence[Sigma],
+    descent: CodeDescent,
     *,
     mu: Tensor | float,
-    iterations: int,
-    momentum: float,
 ) -> list[Tensor]:
-    """Solves (4) for c^L, then (5) for c^{L−1} … c^1, each from the forward codes by gradient steps of 1/Lipschitz.
+    """Solves (4) for c^L, then (5) for c^{L−1} … c^1, each from the forward codes.
 
-    Every sample has its own objective, so the result for one sample does not depend on the block it came in.
+    Under the `paper`'s objective every sample has its own problems, whatever block it came in.
 
     Args:
-        codes: c^1 … c^L from `encode_input`, (n, n_l) each; they are the anchors W^l σ(c^{l−1}) of both problems,
-            because c^{l−1} is not yet updated when c^l is.
-        targets: class indices, (n,) int64.
+        codes: c^1 … c^L from `encode_input`, (n, …) each; they are the anchors W^l σ(c^{l−1}) of both problems, because
+            c^{l−1} is not yet updated when c^l is.
+        inputs: x, scaled, (n, N).
+        targets: of the net's loss.
         weights: W^1 … W^{L+1}.
+        sigmas: σ_1 … σ_L.
         mu: μ of eq. 3; cancels in (5).
-        iterations: gradient steps a problem; 0 leaves the codes as they are.
-        momentum: of the heavy ball, in [0, 1).
     Returns: the updated c^1 … c^L.
     Source: Algorithm 2.2, eqs. 4 and 5.
-    Differs from the paper: nothing; it leaves the solver and its step open.
+    Differs from the paper: nothing, it leaves the solver open. The codes of a recurrent layer's steps descend together.
     """
     updated = list(codes)
-    top = len(codes) - 1
-
-    def top_gradient(code: Tensor) -> Tensor:
-        return top_code_gradient(code, codes[top], targets, weights[top + 1], sigma, mu)
-
-    curvature = losses.CURVATURE * squared_spectral_norm(weights[top + 1][:, :-1]) + 2 * mu
-    updated[top] = _descend(codes[top], top_gradient, 1 / curvature, iterations, momentum)
-
-    for layer in range(top - 1, -1, -1):
-
-        def gradient(code: Tensor, layer: int = layer) -> Tensor:
-            return hidden_code_gradient(code, codes[layer], updated[layer + 1], weights[layer + 1], sigma)
-
-        curvature = 2 * squared_spectral_norm(weights[layer + 1][:, :-1]) + 2
-        updated[layer] = _descend(codes[layer], gradient, 1 / curvature, iterations, momentum)
+    for depth in range(len(codes) - 1, -1, -1):
+        top = depth == len(codes) - 1
+        layer, above = net.layers[depth : depth + 2]
+        W, W_above = weights[depth : depth + 2]
+        below = inputs if depth == 0 else sigmas[depth - 1](codes[depth - 1])
+        fit, stay = _shares(codes, depth, net, descent, mu)
+        problem = Problem(layer, W, below, codes[depth], above, W_above, sigmas[depth], fit=fit, stay=stay)
+        if top:
+            objective, fit_curvature = problem.to_targets(targets, net), net.loss.curvature
+        else:
+            objective, fit_curvature = problem.to_code(updated[depth + 1]), 2.0
+        curvature = fit * fit_curvature * layer.activation.slope**2 * above.stretch(W_above)
+        updated[depth] = descent.descend(codes[depth], objective, curvature + 2 * stay * layer.self_stretch(W))
     return updated
 
 
-def top_code_gradient(
-    code: Tensor, anchor: Tensor, targets: Tensor, top_weights: Tensor, sigma: Activation, mu: Tensor | float
-) -> Tensor:
-    """∂/∂c of L(y, σ(c), W^{L+1}) + μ‖c − anchor‖² (eq. 4), per sample: (n, n_L)."""
-    output_gradient = losses.multinomial_gradient(append_one(sigma(code)) @ top_weights.T, targets)  # (n, m)
-    return (output_gradient @ top_weights[:, :-1]) * sigma.derivative(code) + 2 * mu * (code - anchor)
+@dataclass(frozen=True)
+class Problem:
+    """The terms of eq. 3 that the codes of one layer take part in, the rest of the net held fixed.
 
-
-def hidden_code_gradient(
-    code: Tensor, anchor: Tensor, code_above: Tensor, weights_above: Tensor, sigma: Activation
-) -> Tensor:
-    """∂/∂c of ‖c^{l+1} − W^{l+1} σ(c)‖² + ‖c − anchor‖² (eq. 5 over μ), per sample: (n, n_l)."""
-    residual = append_one(sigma(code)) @ weights_above.T - code_above  # (n, n_{l+1})
-    return 2 * (residual @ weights_above[:, :-1]) * sigma.derivative(code) + 2 * (code - anchor)
-
-
-def _descend(
-    start: Tensor, gradient: Callable[[Tensor], Tensor], step: Tensor, iterations: int, momentum: float
-) -> Tensor:
-    code, velocity = start, torch.zeros_like(start)
-    for _ in range(iterations):
-        velocity = momentum * velocity - step * gradient(code)
-        code = code + velocity
-    return code
-
-
-def squared_spectral_norm(matrix: Tensor) -> Tensor:
-    """‖M‖₂² from below, by power iteration: no synchronisation with the device, no SVD, deterministic.
-
-    It starts at the longest row of the smaller Gram matrix and, because that can be orthogonal to the vector sought, at
-    one in general position too. An estimate that is too small lengthens a step of 1/Lipschitz, and the heavy ball is
-    stable up to steps of 2(1 + momentum)/Lipschitz.
+    Args: fit, stay: factors of the term above the codes and of their distance from W·a^{l−1}.
     """
-    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    tiny = torch.finfo(gram.dtype).tiny
-    longest = gram[gram.diagonal().argmax().unsqueeze(0)].squeeze(0)
-    general = gram @ torch.arange(1, gram.shape[0] + 1, dtype=gram.dtype, device=gram.device).sin()
-    vectors = torch.stack([longest, general], dim=1)
-    for _ in range(POWER_ITERATIONS):
-        vectors = gram @ (vectors / torch.linalg.vector_norm(vectors, dim=0).clamp_min(tiny))
-    return torch.amax(torch.linalg.vector_norm(vectors, dim=0))
+
+    layer: Layer
+    W: Tensor
+    below: Tensor
+    forward: Tensor
+    above: Layer
+    W_above: Tensor
+    sigma: Sigma
+    fit: Tensor | float
+    stay: Tensor | float
+
+    def to_targets(self, targets: Tensor, net: Net) -> Callable[[Tensor], Tensor]:
+        """L(y, σ(c), W^{L+1}) + μ‖c − W^L σ(c^{L−1})‖², eq. 4, per sample."""
+        return lambda codes: (
+            self.fit * net.loss(self.above.encode(self.W_above, self.sigma(codes)), targets) + self._distance(codes)
+        )
+
+    def to_code(self, code_above: Tensor) -> Callable[[Tensor], Tensor]:
+        """‖c^{l+1} − W^{l+1} σ(c)‖² + ‖c − W^l σ(c^{l−1})‖², eq. 5 over μ, per sample."""
+        return lambda codes: (
+            self.fit * squared_norm(code_above - self.above.encode(self.W_above, self.sigma(codes)))
+            + self._distance(codes)
+        )
+
+    def _distance(self, codes: Tensor) -> Tensor:
+        return self.stay * squared_norm(codes - self.layer.anchor(self.W, self.below, codes, self.forward))
+
+
+def _shares(
+    codes: Sequence[Tensor], depth: int, net: Net, descent: CodeDescent, mu: Tensor | float
+) -> tuple[Tensor | float, Tensor | float]:
+    """Factors of (what lies above, the distance from below)."""
+    top = depth == len(codes) - 1
+    if descent.objective == "paper":
+        return (1.0, mu) if top else (1.0, 1.0)
+    return (1 / (mu * len(codes[0])) if top else 1 / codes[depth + 1].numel(), 1 / codes[depth].numel())
+
+
+def gradient_of(objective: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """Of the sum of per-sample values; nothing outside `objective` is differentiated."""
+    with torch.enable_grad():
+        variable = at.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(objective(variable).sum(), variable)
+    return gradient
+
+
+def squared_norm(codes: Tensor) -> Tensor:
+    """Per sample: (n, …) → (n,)."""
+    return codes.flatten(1).square().sum(dim=1)

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
-from models.backprop import Adam, BackpropHyperparameters, Sgd
-from models.network import Architecture
+from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
+from models.network import Net
 from models.predictor import Predictor
 from models.scaling import InputScale
 
@@ -26,7 +27,7 @@ class Learner(Protocol):
 
         Args:
             inputs: x as posted, (n, N), any float dtype, NaN for a missing value; n ≥ 1.
-            targets: class indices, (n,) int64.
+            targets: class indices, (n,) int64; for a loss of values, these, (n, m) of any float dtype.
             weight: (n,), non-negative; all 1 when omitted. It multiplies the sample's loss and its terms of moments and
                 memories; block means stay means over n, and time counts samples, whatever they weigh.
         Returns: a 0-dim bool tensor on the learner's device: False when the update was discarded whole, because it
@@ -40,7 +41,7 @@ class Learner(Protocol):
         ...
 
     def predict(self, inputs: Tensor) -> Tensor:
-        """Class probabilities (n, m) float32 of x (n, N); changes nothing. Raises: ValueError for another shape."""
+        """Class probabilities (or values) (n, m) float32 of x (n, N); changes nothing. Raises: ValueError for another shape."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -55,15 +56,17 @@ class Learner(Protocol):
 LEARNERS: dict[str, tuple[type, Callable[..., Learner]]] = {
     "am-mem": (AMMemHyperparameters, AMMem),  # the same rule as am-mem-paper until a better one lands
     "am-mem-paper": (AMMemHyperparameters, AMMem),
-    "adam": (BackpropHyperparameters, Adam),
-    "sgd": (BackpropHyperparameters, Sgd),
+    "am-adam": (AMLocalHyperparameters, AMAdam),
+    "am-sgd": (AMLocalHyperparameters, AMSgd),
+    "adam": (BackpropHyperparameters, AdamBackprop),
+    "sgd": (BackpropHyperparameters, SgdBackprop),
 }
 """Name → (hyper-parameter type, learner type)."""
 
 
 def create_learner(
     name: str,
-    architecture: Architecture,
+    net: Net,
     *,
     hyperparameters: Mapping[str, Any] | None = None,
     scale: InputScale,
@@ -78,4 +81,4 @@ def create_learner(
         raise ValueError(f"learner must be one of {', '.join(LEARNERS)}, not {name!r}")
     hyperparameter_type, learner_type = LEARNERS[name]
     chosen = hyperparameter_type(**(hyperparameters or {}))
-    return learner_type(architecture, chosen, scale=scale, seed=seed, device=device)
+    return learner_type(net, chosen, scale=scale, seed=seed, device=device)

@@ -32,21 +32,44 @@ def block_memory(activations: Tensor, codes: Tensor, weight: Tensor) -> Memory:
     """Σ w a aᵀ and Σ w c aᵀ over one block, multiplied in float32, returned in float64, A exactly symmetric.
 
     Args:
-        activations: a^{l−1} with the appended 1, (n, n_in + 1).
-        codes: c^l, (n, n_out).
-        weight: (n,).
+        activations: rows a^{l−1} with the appended 1, (N, n_in + 1): one a sample, position or time step.
+        codes: c^l, (N, n_out).
+        weight: (N,).
     """
     weighted = activations * weight.unsqueeze(1)
     A = weighted.T @ activations
     return Memory(A=((A + A.T) / 2).double(), B=(codes.T @ weighted).double())
 
 
-def update_memory(memory: Memory, block: Memory, *, keep: float) -> Memory:
+def update_memory(memory: Memory, block: Memory, *, keep: Tensor | float) -> Memory:
     """Algorithm 2.3, updateMemory, for one layer and one block: A ← keep·A + Σ w a aᵀ, B ← keep·B + Σ w c aᵀ.
 
     Args:
-        keep: share of the past that is kept, exp(−n / horizon); 1 never forgets.
+        keep: share of the past that is kept, see `horizon_keep` and `rescaling_keep`; 1 never forgets.
     Differs from the paper: `keep` (the paper's is 1), sample weights, and it runs once per layer and block (the paper's
         listing calls a loop over layers inside a loop over layers).
     """
-    return Memory(A=block.A.add(memory.A, alpha=keep), B=block.B.add(memory.B, alpha=keep))
+    return Memory(A=block.A + keep * memory.A, B=block.B + keep * memory.B)
+
+
+def minibatch_keep(blocks: Tensor, n: int) -> Tensor:
+    """β of Mairal's mini-batch extension: the past of `blocks` blocks fades fast at first, hardly at all after n blocks.
+
+    β = (θ + 1 − n)/(θ + 1) with θ = t·n while t < n and n² + t − n from there on, t = blocks + 1.
+
+    Args: blocks: learned before, 0-dim; n: samples of this one.
+    Source: Mairal et al. 2009, section 3.4.
+    """
+    t = blocks.double() + 1
+    theta = torch.where(t < n, t * n, n**2 + t - n)
+    return (theta + 1 - n) / (theta + 1)
+
+
+def power_keep(samples: Tensor, n: int, power: float) -> Tensor:
+    """(1 − n/t)^ρ with t = samples + n: the past counts the less the younger the stream, by a power of its age.
+
+    Args: samples: learned before, 0-dim; n: of this block; power: ρ, 0 never forgets.
+    Source: Mairal et al. 2010, section 3.4, counted in samples instead of blocks.
+    """
+    seen = samples.double()
+    return (seen / (seen + n)) ** power

@@ -8,42 +8,51 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.activations import ACTIVATIONS, Activation
-from models.network import Weights, encode_input
+from models.network import Net, Weights, encode_input, sigmas_of
 from models.scaling import Scaling
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """x ↦ class probabilities. Safe to call from any number of threads: nothing in it ever changes."""
+    """x ↦ class probabilities, or values. Safe to call from any number of threads: nothing in it ever changes.
+
+    Batch normalisation, where the net has it, is folded into the weights.
+    """
 
     weights: Weights
     scaling: Scaling
-    sigma: Activation
+    net: Net
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
-        """P(y | x) of eq. 2.
+        """P(y | x) of eq. 2, or what else the net's loss makes of its output.
 
         Args:
             inputs: x as posted, (n, N), NaN for a missing value.
-        Returns: (n, m) float32 on the CPU, rows summing to 1.
+        Returns: (n, m) float32 on the CPU; for classes, rows summing to 1.
         Raises: ValueError for another shape.
         """
+        return self.net.loss.link(self._encode(inputs)[-1]).cpu()
+
+    @torch.no_grad()
+    def top_activations(self, inputs: Tensor) -> Tensor:
+        """a^L, what the output layer sees of x (n, N): (n, …), on the device of the weights."""
+        return sigmas_of(self.net.layers)[-2](self._encode(inputs)[-2])
+
+    def _encode(self, inputs: Tensor) -> list[Tensor]:
         width = self.scaling.center.shape[0]
         if inputs.ndim != 2 or inputs.shape[1] != width:
             raise ValueError(f"inputs must have shape (n, {width}), not {tuple(inputs.shape)}")
         scaled = self.scaling(inputs.to(self.weights[0].device))
-        return encode_input(scaled, self.weights, self.sigma)[-1].softmax(dim=1).cpu()
+        return encode_input(scaled, self.weights, self.net.layers, sigmas_of(self.net.layers))
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"W.{layer}": matrix for layer, matrix in enumerate(self.weights, start=1)}
         return named | {f"scaling.{name}": tensor for name, tensor in self.scaling.tensors().items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], activation: str) -> Predictor:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], net: Net) -> Predictor:
         """The inverse of `tensors`."""
-        layers = sum(name.startswith("W.") for name in tensors)
         scaling = {name.removeprefix("scaling."): t for name, t in tensors.items() if name.startswith("scaling.")}
-        weights = tuple(tensors[f"W.{layer}"] for layer in range(1, layers + 1))
-        return cls(weights, Scaling.from_tensors(scaling), ACTIVATIONS[activation])
+        weights = tuple(tensors[f"W.{layer}"] for layer in range(1, len(net.layers) + 1))
+        return cls(weights, Scaling.from_tensors(scaling), net)

@@ -187,6 +187,11 @@ class FixedScale:
             if not 0 < deviation < math.inf:
                 raise ValueError(f"deviation must be positive, not {deviation}")
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all features have the same mean and deviation."""
+        return not isinstance(self.mean, tuple) and not isinstance(self.deviation, tuple)
+
     def scaling(self, moments: Moments) -> Scaling:
         center, deviation = self._per_feature("mean", moments.mean), self._per_feature("deviation", moments.mean)
         return Scaling(center, deviation, torch.ones_like(center, dtype=torch.bool), moments.mean_or(center))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
+from typing import Any
 
 import redis
 import redis.asyncio
@@ -12,7 +14,7 @@ import structlog
 from anyio.to_thread import run_sync
 from safetensors import SafetensorError
 
-from models import Predictor
+from models import Architecture, Predictor
 from service import redis_keys as keys
 from service.entry_id import EntryId
 from service.fold import Version
@@ -25,16 +27,18 @@ MOST_AT_ONCE = 64
 log = structlog.get_logger()
 
 
-def encode(published: Published, activation: str) -> bytes:
+def encode(published: Published) -> bytes:
     """Length of the header (4 bytes, big-endian), header as JSON, tensors as safetensors."""
     version = published.version
+    net = version.predictor.net
+    assert isinstance(net, Architecture)
     header = json.dumps(
         {
             "epoch": published.epoch,
             "model_version": version.model_version,
             "applied_entry": str(version.applied_entry),
             "samples_learned": version.samples_learned,
-            "activation": activation,
+            "net": asdict(net),
         }
     ).encode()
     tensors = {name: tensor.cpu().contiguous() for name, tensor in version.predictor.tensors().items()}
@@ -46,12 +50,18 @@ def decode(message: bytes) -> Published:
     try:
         start = 4 + int.from_bytes(message[:4], "big")
         header = json.loads(message[4:start])
-        predictor = Predictor.from_tensors(safetensors.torch.load(message[start:]), header["activation"])
+        predictor = Predictor.from_tensors(safetensors.torch.load(message[start:]), _net(header["net"]))
         applied = EntryId.parse(header["applied_entry"])
         version = Version(header["model_version"], applied, header["samples_learned"], predictor)
         return Published(header["epoch"], version)
-    except (ValueError, LookupError, TypeError, SafetensorError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise ValueError(f"not published weights: {error!r}") from error
+
+
+def _net(fields: dict[str, Any]) -> Architecture:
+    """From JSON, which has lists where there were tuples."""
+    listed = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Architecture(**{**fields, **listed})
 
 
 class PubSubPublisher:
@@ -64,7 +74,7 @@ class PubSubPublisher:
         self.interval_s = interval_s
 
     def publish(self, model_id: str, published: Published) -> None:
-        message = encode(published, published.version.predictor.sigma.name)
+        message = encode(published)
         self._client.publish(keys.weights_channel(model_id), message)
 
 

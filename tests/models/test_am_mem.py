@@ -21,10 +21,10 @@ from models import (
     RunningScale,
 )
 from models.activations import RELU
-from models.am_mem import MOST_ITERATIONS
-from models.codes import squared_spectral_norm
-from models.losses import CURVATURE, multinomial
-from models.network import append_one, encode_input
+from models.am import MOST_ITERATIONS
+from models.layers import append_one, squared_spectral_norm
+from models.losses import MULTINOMIAL, multinomial
+from models.network import encode_input, sigmas_of
 from models.solvers import Solver, solve_proximal_ridge, solve_ridge, sweep_columns
 
 MakeBlocks = Callable[..., list[tuple[Tensor, Tensor, Tensor]]]
@@ -59,9 +59,9 @@ def paper_step(
     A[:] = [math.exp(-len(x) / hyper.horizon) * a for a in A] if hyper.horizon else A
     B[:] = [math.exp(-len(x) / hyper.horizon) * b for b in B] if hyper.horizon else B
     lipschitz = [2 * squared_spectral_norm(M[:, :-1]).item() + 2 for M in W]
-    top_lipschitz = CURVATURE * squared_spectral_norm(W[L][:, :-1]).item() + 2 * hyper.mu
+    top_lipschitz = MULTINOMIAL.curvature * squared_spectral_norm(W[L][:, :-1]).item() + 2 * hyper.mu
     for i in range(len(x)):
-        anchors = [code[0] for code in encode_input(x[i : i + 1], W[:L], RELU)]
+        anchors = [code[0] for code in encode_input(x[i : i + 1], W[:L], NET.layers, sigmas_of(NET.layers))]
         c = list(anchors)
 
         def top(at: Tensor, c: list[Tensor] = anchors, i: int = i) -> Tensor:  # eq. 4
@@ -100,14 +100,10 @@ def test_learning_is_the_papers_algorithm_written_out_sample_by_sample(
     W = [matrix.double() for matrix in learner.state.weights]
     A = [torch.zeros(s + 1, s + 1, dtype=torch.float64) for s in NET.sizes[:2]]
     B = [torch.zeros(n, s + 1, dtype=torch.float64) for s, n in zip(NET.sizes[:2], NET.sizes[1:], strict=False)]
-    shift = torch.zeros(5)
     for x, y, w in make_blocks([12, 3, 1, 8], seed=0, missing=0.0):
         learner.learn(x, y, w)
         paper_step(x.double(), y, w.double(), W, A, B, learner.hyperparameters)
-        shift = learner.state.shift
-    seen = NoScale().scaling(learner.state.moments).from_fixed(shift)
-    memories = (learner.state.memories[0].mapped(seen), learner.state.memories[1])
-    for memory, a, b in zip(memories, A, B, strict=True):
+    for memory, a, b in zip(learner.state.memories, A, B, strict=True):
         torch.testing.assert_close(memory.A, a, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(memory.B, b, rtol=1e-3, atol=1e-3)
     for matrix, expected in zip(learner.state.weights, W, strict=True):
@@ -120,7 +116,8 @@ def test_the_top_layer_takes_one_sgd_step_on_the_block_mean_of_the_weighted_loss
     [(x, y, w)] = make_blocks([9], seed=1, missing=0.0)
     learner.learn(x, y, w)
     top = before[-1].clone().requires_grad_()
-    loss = (multinomial(append_one(RELU(encode_input(x, before[:-1], RELU)[-1])) @ top.T, y) * w).mean()
+    codes = encode_input(x, before[:-1], NET.layers, sigmas_of(NET.layers))
+    loss = (multinomial(append_one(RELU(codes[-1])) @ top.T, y) * w).mean()
     expected = before[-1] - 0.7 * torch.autograd.grad(loss, top)[0]
     torch.testing.assert_close(learner.state.weights[-1], expected, rtol=1e-5, atol=1e-6)
 
@@ -141,8 +138,7 @@ def test_hidden_weights_are_the_chosen_solvers_answer_to_the_memories(
     learner.learn(*first)
     before = learner.state.weights
     learner.learn(*second)
-    seen = learner.state.memories[0].mapped(NoScale().scaling(learner.state.moments).from_fixed(learner.state.shift))
-    for layer, memory in enumerate((seen, learner.state.memories[1])):
+    for layer, memory in enumerate(learner.state.memories):
         assert torch.equal(learner.state.weights[layer], solve(before[layer], memory.A, memory.B))
 
 
@@ -202,7 +198,7 @@ def test_layer_1_memory_equals_that_of_all_raw_samples_under_the_final_scale(mak
     last = RunningScale().scaling(learner.state.moments)
     z = torch.cat([append_one((x.double() - last.center) / last.deviation) for x, _, _ in blocks])
     w = torch.cat([w for _, _, w in blocks]).double()
-    seen = learner.state.memories[0].mapped(last.from_fixed(learner.state.shift))
+    seen = learner.state.memories[0].mapped(last.from_fixed(learner.state.slots["shift"]))
     torch.testing.assert_close(seen.A, z.T @ (z * w.unsqueeze(1)), rtol=1e-5, atol=1e-3)
 
 
@@ -236,7 +232,9 @@ def test_a_feature_that_was_missing_at_first_is_no_outlier_there(scale: InputSca
     for t, (x, y, w) in enumerate(make_blocks([8] * 12, seed=0, missing=0.0)):
         x[:, 2] = torch.nan if t < 4 else x[:, 2] + 1e6
         assert learner.learn(x, y, w)
-    seen = learner.state.memories[0].mapped(scale.scaling(learner.state.moments).from_fixed(learner.state.shift))
+    seen = learner.state.memories[0].mapped(
+        scale.scaling(learner.state.moments).from_fixed(learner.state.slots["shift"])
+    )
     assert (seen.A.diagonal() < 10 * seen.A[-1, -1]).all()  # mean z² stays of order 1
 
 
@@ -245,7 +243,7 @@ def test_a_first_block_of_weight_zero_fixes_no_coordinates(make_blocks: MakeBloc
     (x, y, w), (later, _, _) = make_blocks([8, 8], seed=0)
     assert learner.learn(x, y, torch.zeros_like(w))
     assert learner.learn(later + 1e6, y, w)
-    assert torch.equal(learner.state.shift, learner.state.moments.mean)
+    assert torch.equal(learner.state.slots["shift"], learner.state.moments.mean)
 
 
 def test_constant_features_then_varying_ones_are_learned(make_blocks: MakeBlocks) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from models import LEARNERS, AMMem, Architecture, RunningScale, Sgd, create_learner
+from models import LEARNERS, AMMem, Architecture, RunningScale, SgdBackprop, create_learner
 
 NET = Architecture(4, (3,), 2)
 CPU = torch.device("cpu")
@@ -22,14 +22,16 @@ def test_a_name_makes_the_learner_that_the_table_says(name: str) -> None:
 
 def test_hyperparameters_arrive() -> None:
     sgd, am_mem = create("sgd", lr=0.5), create("am-mem", mu=0.25, solver="ridge")
-    assert isinstance(sgd, Sgd)
+    assert isinstance(sgd, SgdBackprop)
     assert isinstance(am_mem, AMMem)
     assert sgd.hyperparameters.lr == 0.5
     assert (am_mem.hyperparameters.mu, am_mem.hyperparameters.solver) == (0.25, "ridge")
 
 
 def test_an_unknown_learner_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(ValueError, match="learner must be one of am-mem, am-mem-paper, adam, sgd, not 'rmsprop'"):
+    with pytest.raises(
+        ValueError, match="learner must be one of am-mem, am-mem-paper, am-adam, am-sgd, adam, sgd, not 'rmsprop'"
+    ):
         create("rmsprop")
 
 

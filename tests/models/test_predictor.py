@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from models import Architecture, Predictor, RunningScale
-from models.activations import RELU
-from models.network import encode_input, initial_weights
+from models.network import encode_input, initial_weights, sigmas_of
 from models.scaling import no_moments
 
 NET = Architecture(4, (6, 5), 3)
@@ -14,15 +13,16 @@ X = torch.randn(20, 4, generator=torch.Generator().manual_seed(0)) * 3 + 1
 
 def predictor(device: torch.device) -> Predictor:
     moments = no_moments(4, device).updated(X.double().to(device), torch.ones(20, device=device).double())
-    weights = initial_weights(NET, seed=0, top_gain=1.0, device=device)
-    return Predictor(weights, RunningScale().scaling(moments), RELU)
+    weights = initial_weights(NET.layers, seed=0, top_gain=1.0, device=device)
+    return Predictor(weights, RunningScale().scaling(moments), NET)
 
 
 def test_probabilities_are_the_softmax_of_the_scaled_nets_output(device: torch.device) -> None:
     probabilities = predictor(device)(X)
     z = (X - X.mean(dim=0)) / X.std(dim=0, correction=0)
-    weights = initial_weights(NET, seed=0, top_gain=1.0, device=torch.device("cpu"))
-    torch.testing.assert_close(probabilities, encode_input(z, weights, RELU)[-1].softmax(dim=1), rtol=1e-4, atol=1e-6)
+    weights = initial_weights(NET.layers, seed=0, top_gain=1.0, device=torch.device("cpu"))
+    outputs = encode_input(z, weights, NET.layers, sigmas_of(NET.layers))[-1]
+    torch.testing.assert_close(probabilities, outputs.softmax(dim=1), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(20))
     assert probabilities.dtype == torch.float32
     assert probabilities.device.type == "cpu"
@@ -46,6 +46,6 @@ def test_another_shape_is_refused_not_broadcast(shape: tuple[int, ...], device: 
 
 def test_tensors_make_the_same_predictor_again(device: torch.device) -> None:
     original = predictor(device)
-    again = Predictor.from_tensors(original.tensors(), activation="relu")
+    again = Predictor.from_tensors(original.tensors(), NET)
     assert torch.equal(again(X), original(X))
     assert again.tensors().keys() == original.tensors().keys()

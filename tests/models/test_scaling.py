@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models import FixedScale, InputScale, NoScale, PooledScale, RunningScale
+from models.layers import append_one
 from models.memory import Memory, block_memory, empty_memory, update_memory
-from models.network import append_one
 from models.scaling import CLIP, Affine, Moments, Scaling, no_moments
 
 CPU = torch.device("cpu")

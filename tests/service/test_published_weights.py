@@ -17,7 +17,7 @@ from service.weights import decode, encode
 
 FOLD = Fold(ModelSpec(inputs=3, hidden=[4, 5], classes=["a", "b"]), device="cpu")
 PUBLISHED = Published(7, Version(12, EntryId(5, 6), 34, FOLD.version().predictor))
-MESSAGE = encode(PUBLISHED, "relu")
+MESSAGE = encode(PUBLISHED)
 
 
 def message(header: bytes, tensors: bytes = MESSAGE[4 + int.from_bytes(MESSAGE[:4], "big") :]) -> bytes:
@@ -52,7 +52,7 @@ HEADER = json.loads(MESSAGE[4 : 4 + int.from_bytes(MESSAGE[:4], "big")])
         message(json.dumps(HEADER).encode(), b""),
         message(json.dumps(HEADER | {"applied_entry": 5}).encode()),
         message(json.dumps(HEADER | {"applied_entry": "x"}).encode()),
-        message(json.dumps(HEADER | {"activation": "unknown"}).encode()),
+        message(json.dumps(HEADER | {"net": HEADER["net"] | {"activation": "unknown"}}).encode()),
         message(json.dumps({k: v for k, v in HEADER.items() if k != "epoch"}).encode()),
     ],
 )
