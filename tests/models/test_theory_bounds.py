@@ -33,6 +33,7 @@ def rates(draw: st.DrawFn) -> Rate:
     return Rate(xi, share * 2 * xi / (3 * (blocks - 1)) if blocks > 1 else share, blocks)
 
 
+@settings(deadline=None)
 @given(rate=rates(), t=st.integers(0, 10**6))
 def test_the_step_size_solves_q_equals_three_halves_over_t_plus_two(rate: Rate, t: int) -> None:
     eta = rate.eta(t)
@@ -43,7 +44,7 @@ def test_the_step_size_solves_q_equals_three_halves_over_t_plus_two(rate: Rate, 
     assert rate.beta(eta) == pytest.approx(9 / 4 / (A * (t + 2) * (A * (t + 2) + B)), rel=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rate=rates(), error=AMOUNTS, sigma2=AMOUNTS)
 def test_the_closed_forms_dominate_the_recursion_for_all_t_up_to_1e5(rate: Rate, error: float, sigma2: float) -> None:
     exact = expand(rate, error, sigma2, steps=100_000)
@@ -52,11 +53,11 @@ def test_the_closed_forms_dominate_the_recursion_for_all_t_up_to_1e5(rate: Rate,
     assert (induction <= printed).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rate=rates(), error=AMOUNTS, sigma2=AMOUNTS)
 def test_the_expansion_is_the_recursion_rolled_out(rate: Rate, error: float, sigma2: float) -> None:
-    rolled = roll_out(rate, error, sigma2, steps=300)
-    torch.testing.assert_close(expand(rate, error, sigma2, steps=300), rolled, rtol=1e-10, atol=0)
+    rolled = roll_out(rate, error, sigma2, steps=100)
+    assert ((expand(rate, error, sigma2, steps=100) - rolled).abs() <= 1e-10 * rolled).all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3])
@@ -85,6 +86,7 @@ def test_a_gradient_step_contracts_by_one_minus_eta_lambda_and_the_printed_facto
     assert stepped.square().sum() <= contraction_printed(1, 10, eta)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     low=st.floats(0.01, 10),
     condition=st.floats(1, 100),
