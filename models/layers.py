@@ -176,7 +176,7 @@ class Convolution(Dense):
         filters = self._filters(W)
         image = torch.arange(1, self.channels * self.size[0] * self.size[1] + 1, dtype=W.dtype, device=W.device)
         image = self._image(image.sin().unsqueeze(0))
-        norm = torch.linalg.vector_norm(image)
+        norm: Tensor = torch.linalg.vector_norm(image)
         for _ in range(POWER_ITERATIONS):
             codes = functional.conv2d(image / norm.clamp_min(torch.finfo(W.dtype).tiny), filters, padding=self.padding)
             image = functional.conv_transpose2d(codes, filters, padding=self.padding)
