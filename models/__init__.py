@@ -8,10 +8,12 @@ from models.am_mem import AMMem, AMMemHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.device import choose_device
 from models.errors import ArgumentError
+from models.fit import fit
 from models.labels import LABEL_TYPES, Label, LabelIndex, UnknownLabel
 from models.learner import LEARNERS, Learner, create_learner
 from models.network import Architecture, ConvolutionalNet, ElmanNet, Filters, Net
 from models.predictor import Predictor
+from models.refit import refit_top
 from models.scaling import FixedScale, InputScale, NoScale, PooledScale, RunningScale
 
 __all__ = [
@@ -43,4 +45,6 @@ __all__ = [
     "UnknownLabel",
     "choose_device",
     "create_learner",
+    "fit",
+    "refit_top",
 ]

@@ -21,7 +21,7 @@ from models.codes import CodeDescent, gradient_of, update_codes
 from models.errors import ArgumentError
 from models.learner_state import LearnerState
 from models.network import Net, Sigma, encode_input
-from models.normalisation import block_sigmas, running_norms
+from models.normalisation import learning_sigmas, running_norms
 from models.scaling import InputScale, Scaling
 
 MOST_ITERATIONS = 1000
@@ -176,13 +176,13 @@ class OnlineAM(BlockLearner):
         inputs = scaling(x)
         mu = self.hyperparameters.mu_after(state.samples)
 
-        sigmas, norms = block_sigmas(inputs, w, weights, self.net, state.norms)
+        sigmas = learning_sigmas(w, self.net, state.norms)
         codes = encode_input(inputs, weights[:-1], self.net.layers, sigmas)
+        norms = running_norms(state.norms, codes, w, self.net, samples=state.samples)
         codes = update_codes(codes, inputs, y, weights, self.net, sigmas, self.hyperparameters.descent, mu=mu)
         updated = self._update_weights(
             replace(state, weights=weights, moments=moments), Block(inputs, y, w, codes, sigmas, mu, scaling)
         )
-        norms = running_norms(state.norms, norms, samples=state.samples)
         return replace(updated, norms=norms, samples=state.samples + len(x))
 
     def _carried(self, state: LearnerState, scaling: Scaling) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from models.block_learner import BlockLearner
 from models.errors import ArgumentError
 from models.learner_state import LearnerState
 from models.network import Net, encode_input
-from models.normalisation import block_sigmas, running_norms
+from models.normalisation import learning_sigmas, running_norms
 from models.optimisers import Adam, Optimiser, Sgd
 from models.scaling import InputScale
 from models.solvers import shrunk
@@ -69,9 +69,8 @@ class Backprop(BlockLearner):
         scaled = self.scale.scaling(moments)(x)
         with torch.enable_grad():
             weights = tuple(W.clone().requires_grad_() for W in state.weights)
-            sigmas, norms = block_sigmas(scaled, w, weights, self.net, state.norms)
-            outputs = encode_input(scaled, weights, self.net.layers, sigmas)[-1]
-            gradients = torch.autograd.grad((self.net.loss(outputs, y) * w).mean(), weights)
+            codes = encode_input(scaled, weights, self.net.layers, learning_sigmas(w, self.net, state.norms))
+            gradients = torch.autograd.grad((self.net.loss(codes[-1], y) * w).mean(), weights)
         hyper = self.hyperparameters
         slots = {"steps": state.slots["steps"] + 1}
         new = []
@@ -80,8 +79,7 @@ class Backprop(BlockLearner):
             W, own_new = self.optimiser.step(W, gradient, own, steps=slots["steps"], lr=hyper.lr)
             new.append(shrunk(W, hyper.lr * hyper.lambda_w) if hyper.lambda_w > 0 else W)
             slots |= {f"{name}.{layer}": tensor for name, tensor in own_new.items()}
-        norms = tuple(replace(norm, mean=norm.mean.detach(), variance=norm.variance.detach()) for norm in norms)
-        norms = running_norms(state.norms, norms, samples=state.samples)
+        norms = running_norms(state.norms, codes, w, self.net, samples=state.samples)
         return LearnerState(tuple(new), moments, state.samples + len(x), norms=norms, slots=slots)
 
     def end_epoch(self) -> None:

@@ -53,7 +53,7 @@ class BlockLearner:
         raise NotImplementedError
 
     def end_epoch(self) -> None:
-        """Tells the schedules that count epochs that one is over. Streams have none: `models.fit` calls it."""
+        """See `Learner.end_epoch`; most learners have no such schedule."""
 
     def predictor(self) -> Predictor:
         state = self.state  # one version, whatever another thread learns meanwhile

@@ -22,8 +22,8 @@ class CodeDescent:
     """How a problem is solved: by gradient steps with momentum from the forward codes.
 
     Args:
-        objective: `paper`: eqs. 4 and 5, sums over units, per sample. `published`: what the paper's authors' code minimises,
-            L/μ averaged over the block + each squared norm averaged over block and units (see `docs/learning.md`).
+        objective: `paper`: eqs. 4 and 5, sums over units, per sample. `published`: what the paper's authors' code
+            minimises, L/μ averaged over the block + each squared norm averaged over block and units.
         iterations: steps a problem; 0 leaves the codes as they are.
         step: their size; None for 1/Lipschitz.
         momentum: in [0, 1). nesterov: of that kind instead of the heavy ball.

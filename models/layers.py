@@ -96,31 +96,35 @@ class Recurrent(Dense):
     def _sequence(self, below: Tensor) -> Tensor:
         return below.reshape(len(below), -1, self.features)  # (n, T, features)
 
-    def _inputs(self, below: Tensor, codes: Tensor) -> Tensor:
-        """[x^t, h^{t−1}], (n, T, fan_in)."""
-        past = functional.pad(self.activation(codes[:, :-1]), (0, 0, 1, 0))
-        return torch.cat([self._sequence(below), past], dim=2)
+    def _past(self, codes: Tensor) -> Tensor:
+        """h^{t−1}, (n, T, units)."""
+        return functional.pad(self.activation(codes[:, :-1]), (0, 0, 1, 0))
 
     def rows(self, below: Tensor, codes: Tensor | None = None) -> Tensor:
         assert codes is not None
-        return append_one(self._inputs(below, codes).flatten(0, 1))
+        return append_one(torch.cat([self._sequence(below), self._past(codes)], dim=2).flatten(0, 1))
 
     def per_row(self, codes: Tensor) -> Tensor:
         return codes.flatten(0, 1)
 
     def encode(self, W: Tensor, below: Tensor) -> Tensor:
-        U, recurrent, bias = W[:, : self.features], W[:, self.features : -1], W[:, -1]
-        driven = self._sequence(below) @ U.T + bias  # (n, T, units)
-        codes = [driven[:, 0]]
-        for step in driven.unbind(dim=1)[1:]:
-            codes.append(step + self.activation(codes[-1]) @ recurrent.T)
+        codes: list[Tensor] = []
+        for driven in self._driven(W, below).unbind(dim=1):
+            codes.append(driven + self.activation(codes[-1]) @ self._recurrent(W).T if codes else driven)
         return torch.stack(codes, dim=1)
 
     def anchor(self, W: Tensor, below: Tensor, codes: Tensor, forward: Tensor) -> Tensor:
-        return (append_one(self._inputs(below, codes).flatten(0, 1)) @ W.T).view_as(codes)
+        return self._driven(W, below) + self._past(codes) @ self._recurrent(W).T
+
+    def _driven(self, W: Tensor, below: Tensor) -> Tensor:
+        """U x^t + b, (n, T, units)."""
+        return self._sequence(below) @ W[:, : self.features].T + W[:, -1]
+
+    def _recurrent(self, W: Tensor) -> Tensor:
+        return W[:, self.features : -1]
 
     def self_stretch(self, W: Tensor) -> Tensor | float:
-        recurrent = W[:, self.features : -1]
+        recurrent = self._recurrent(W)
         return torch.square(1 + self.activation.slope * squared_spectral_norm(recurrent).sqrt())
 
 

@@ -36,6 +36,10 @@ class Learner(Protocol):
         """
         ...
 
+    def end_epoch(self) -> None:
+        """Tells the schedules that count epochs that one is over. Streams have none: `models.fit` calls it."""
+        ...
+
     def predictor(self) -> Predictor:
         """The current version, immutable."""
         ...

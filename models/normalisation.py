@@ -1,8 +1,8 @@
 """Batch normalisation of codes, as a part of σ: a^l = σ((c^l − mean) / deviation), per unit.
 
-Codes stay what the paper makes them, linear outputs, so memories and local problems know nothing of it. While a block is
-learned, mean and deviation are those of its forward codes and constants of its local problems; predictions use running
-ones, folded into the weights.
+Codes stay what the paper makes them, linear outputs, so memories know nothing of it. While a block is learned, mean and
+deviation are those of its codes, which couples the local problems of its samples; predictions use running ones, folded
+into the weights.
 
 Source: Ioffe & Szegedy 2015; the published code puts it between a linear map and its nonlinearity, too.
 Differs from it: no trained gain and shift (the maps above have both); a block of one row takes the running moments.
@@ -59,25 +59,21 @@ def initial_norms(net: Net, device: torch.device) -> Norms:
     return tuple(Norm(torch.zeros(n, device=device), torch.ones(n, device=device)) for n in (h.units for h in hidden))
 
 
-def block_sigmas(
-    inputs: Tensor, weight: Tensor, weights: Sequence[Tensor], net: Net, running: Norms
-) -> tuple[list[Sigma], Norms]:
-    """σ_1 … σ_L for learning one block, and the block's moments; without batch normalisation those of the layers, and ().
+def learning_sigmas(weight: Tensor, net: Net, running: Norms) -> list[Sigma]:
+    """σ_1 … σ_L for learning one block, each normalising by the moments of whatever codes it gets.
 
-    Args: inputs: scaled, (n, N); weight: (n,), of the samples in the moments; weights: W^1 … W^{L+1}; running: moments.
+    So a common shift of a block's codes changes nothing, and no problem's gradient asks for one.
+
+    Args: weight: (n,), of the samples in the moments; running: for a block of one row.
     """
     hidden = net.layers[:-1]
     if not net.batch_norm:
-        return sigmas_of(hidden), ()
-    sigmas: list[Sigma] = []
-    norms: list[Norm] = []
-    activations = inputs
-    for layer, W, before in zip(hidden, weights, running, strict=False):
-        codes = layer.encode(W, activations)
-        norms.append(_moments(layer.per_row(codes), weight, before))
-        sigmas.append(norms[-1].sigma(layer))
-        activations = sigmas[-1](codes)
-    return sigmas, tuple(norms)
+        return sigmas_of(hidden)
+    return [_normalising(layer, weight, norm) for layer, norm in zip(hidden, running, strict=True)]
+
+
+def _normalising(layer: Layer, weight: Tensor, running: Norm) -> Sigma:
+    return lambda codes: _moments(layer.per_row(codes), weight, running).sigma(layer)(codes)
 
 
 def _moments(codes: Tensor, weight: Tensor, otherwise: Norm) -> Norm:
@@ -93,10 +89,14 @@ def _moments(codes: Tensor, weight: Tensor, otherwise: Norm) -> Norm:
     return Norm(torch.where(known, mean, otherwise.mean), torch.where(known, variance, otherwise.variance))
 
 
-def running_norms(running: Norms, block: Norms, *, samples: Tensor) -> Norms:
-    """Moments for predictions, after a block; the first block's are taken as they are. samples: learned before it, 0-dim."""
+def running_norms(running: Norms, codes: Sequence[Tensor], weight: Tensor, net: Net, *, samples: Tensor) -> Norms:
+    """Moments for predictions, after a block; those of the first one are taken as they are.
+
+    Args: codes: c^1 … c^L of the forward pass; samples: learned before, 0-dim.
+    """
     share = torch.where(samples == 0, 1.0, MOMENTUM)
-    return tuple(old.towards(new, share) for old, new in zip(running, block, strict=True))
+    layers = zip(running, net.layers, codes, strict=False)
+    return tuple(old.towards(_moments(layer.per_row(c.detach()), weight, old), share) for old, layer, c in layers)
 
 
 def folded(weights: Weights, norms: Norms) -> Weights:
