@@ -82,6 +82,15 @@ class LocalService:
             self._process.kill()
             self._process.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing more until `thaw` or `stop`; its Valkey goes on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def kill_valkey(self) -> None:
         """SIGKILL, of the one that the service started and will start again.
 
@@ -101,6 +110,7 @@ class LocalService:
         """
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
+            self.thaw()
             try:
                 self._process.wait(STOP_DEADLINE_S)
             except subprocess.TimeoutExpired:

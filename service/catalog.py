@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -106,14 +107,17 @@ class Catalog:
             return existing, False
         model_id, stream_uuid = str(uuid.uuid4()), str(uuid.uuid4())
         stream = ModelStream(self._client, model_id)
-        stream.create(stream_uuid)
         try:
             with self._sessions.begin() as session:
                 row = models.add(
                     session, model_id=model_id, name=name, spec=spec.model_dump_json(), stream_uuid=stream_uuid
                 )
+                stream.create(stream_uuid)
+        except redis.RedisError:
+            with contextlib.suppress(redis.RedisError):
+                stream.delete()  # it may be that only the reply was lost
+            raise
         except IntegrityError:  # somebody was faster
-            stream.delete()
             existing = self._existing(name, spec)
             if existing is None:
                 raise Unavailable(f"model {name!r} was created and deleted at the same time; try again") from None

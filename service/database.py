@@ -36,7 +36,9 @@ def connect(url: str) -> Engine:
 
 def _configure_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
+    cursor.execute("PRAGMA page_size = 32768")  # of a new database: states are blobs of megabytes
     cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA secure_delete = FAST")  # or every state that is pruned is written once more, as zeros
     cursor.execute("PRAGMA synchronous = FULL")  # a checkpoint that trimmed the log must survive power loss
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()

@@ -55,11 +55,13 @@ class ModelLearner(threading.Thread):
             self._realm.stopping.wait(RETRY_S)
 
     def _take_lease(self) -> int | None:
+        """Under an epoch that Redis accepts too, though the database may be an older one that was brought back."""
+        trimmed = self._realm.stream.epoch()
         with self._realm.sessions.begin() as session:
             if models.by_id(session, self._realm.model_id) is None:
                 raise ModelGone
             lease_s = self._realm.settings.lease_s
-            return leases.take(session, self._realm.model_id, holder=self._holder, lease_s=lease_s)
+            return leases.take(session, self._realm.model_id, holder=self._holder, lease_s=lease_s, above=trimmed)
 
     def _reign(self, epoch: int) -> None:
         try:

@@ -84,6 +84,8 @@ class Reign:
         try:
             while not self._realm.stopping.is_set():
                 for entry_id, payload in self._realm.stream.read(self._fold.entry, block=True):
+                    if self._realm.stopping.is_set():  # many blocks of a large net take long
+                        break
                     self._apply(entry_id, payload)
                 self._settle()
                 self._publish_when_due()

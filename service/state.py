@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 FORMAT = 1
@@ -75,8 +76,8 @@ def load(stored: StoredState) -> FoldState:
 
 def _stored_tensor(name: str, tensor: Tensor) -> StoredTensor:
     array = tensor.detach().cpu().contiguous().numpy()
-    symmetric = array.ndim == 2 and array.shape[0] == array.shape[1] > 1 and array.tobytes() == array.T.tobytes()
-    values = array[np.tril_indices(len(array))] if symmetric else array
+    symmetric = _is_symmetric(array)
+    values = array[_lower_triangle(len(array))] if symmetric else array
     data = values.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     layout = "triangle" if symmetric else "dense"
     return StoredTensor(name, str(array.dtype), array.shape, layout, hashlib.sha256(data).hexdigest(), data)
@@ -88,11 +89,23 @@ def _loaded_tensor(stored: StoredTensor) -> Tensor:
     values = np.frombuffer(stored.data, np.dtype(stored.dtype).newbyteorder("<"))
     if stored.layout == "triangle":
         array = np.empty(stored.shape, values.dtype)
-        rows, columns = np.tril_indices(len(array))
-        array[rows, columns] = array[columns, rows] = values
+        lower = _lower_triangle(len(array))
+        array[lower] = array.T[lower] = values
     else:
         array = values.reshape(stored.shape)
     return torch.tensor(array, dtype=_DTYPES[stored.dtype])  # a copy: torch's own alignment, no read-only buffer
+
+
+def _is_symmetric(array: NDArray[Any]) -> bool:
+    """Bit for bit: 0.0 is not -0.0, and a NaN is itself."""
+    if array.ndim != 2 or not array.shape[0] == array.shape[1] > 1:
+        return False
+    bits = array.view(f"i{array.itemsize}")
+    return np.array_equal(bits, bits.T)
+
+
+def _lower_triangle(size: int) -> NDArray[np.bool_]:
+    return np.tri(size, dtype=np.bool_)
 
 
 def _digest(header: str, tensors: tuple[StoredTensor, ...]) -> str:

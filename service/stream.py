@@ -211,6 +211,11 @@ class ModelStream:
         entries: Any = self._client.xrevrange(self._stream, count=1)
         return EntryId.parse(entries[0][0]) if entries else None
 
+    def epoch(self) -> int:
+        """The highest that has trimmed, 0 when none has."""
+        value: Any = self._client.get(keys.epoch(self._model_id))
+        return int(value or 0)
+
     def trim(self, keep_from: EntryId, *, epoch: int) -> None:
         """Forgets what lies before `keep_from`, unless a newer epoch has trimmed."""
         self._client.eval(_TRIM, 2, self._stream, keys.epoch(self._model_id), str(epoch), str(keep_from))

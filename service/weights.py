@@ -95,7 +95,9 @@ async def follow(client: redis.asyncio.Redis, publications: Publications, *, sil
                             publications.publish(model_id, published)
         except redis.RedisError as error:
             log.warning("not following weights", cause=str(error))
-            await asyncio.sleep(RECONNECT_S)
+        except Exception:  # a defect: said loudly, and no reason for this replica to predict with old weights for ever
+            log.exception("not following weights")
+        await asyncio.sleep(RECONNECT_S)
 
 
 async def _newest(pubsub: redis.asyncio.client.PubSub, silence_s: float) -> dict[bytes, bytes]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, or_, select, update
+from sqlalchemy import CursorResult, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.tables import LeaseRow
 
 
-def take(session: Session, model_id: str, *, holder: str, lease_s: float) -> int | None:
-    """The new epoch, or None while another holder's lease runs. A holder may always take its own lease again."""
+def take(session: Session, model_id: str, *, holder: str, lease_s: float, above: int = 0) -> int | None:
+    """The new epoch, or None while another holder's lease runs. A holder may always take its own lease again.
+
+    Args: above: an epoch known from elsewhere, which the new one outranks too.
+    """
     now = time.time()
     free = or_(
         LeaseRow.holder.is_(None),
@@ -23,7 +26,12 @@ def take(session: Session, model_id: str, *, holder: str, lease_s: float) -> int
     taken = session.execute(
         update(LeaseRow)
         .where(LeaseRow.model_id == model_id, free)
-        .values(epoch=LeaseRow.epoch + 1, holder=holder, expires_at=now + lease_s, refusal=None)
+        .values(
+            epoch=case((LeaseRow.epoch < above, above), else_=LeaseRow.epoch) + 1,
+            holder=holder,
+            expires_at=now + lease_s,
+            refusal=None,
+        )
         .execution_options(synchronize_session=False)
     )
     if cast(CursorResult[Any], taken).rowcount != 1:

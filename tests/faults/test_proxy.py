@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 
 from amstream_client import Client, ConnectionFailed, Invalid, Spec, Unavailable
 from service.spec import ModelSpec
+from service.stream import sync_client
 from tests.faults.evidence import accepted, check_newest_checkpoint, folded, recorded
 from tests.faults.proxy import Fault, Proxy, never
 from tests.server import Server
@@ -320,6 +321,18 @@ def test_a_key_whose_first_reply_was_lost_refuses_another_payload_and_answers_it
         answer = once.learn(name, X[:20], Y[:20], idempotency_key=key)
         assert (answer.accepted, len(answer.entries)) == (20, 3)
     deployment.check(name, X[:20].astype(np.float32))
+
+
+def test_a_model_that_was_not_created_leaves_nothing_in_redis(deployment: Deployment) -> None:
+    def chance(request: bytes) -> float:
+        return float(b"SET" in request and b":uuid" in request)
+
+    with contextlib.closing(sync_client(deployment.redis_url)) as redis, deployment.client(retries=0) as client:
+        before = redis.keys("am:*:uuid")
+        with deployment.to_redis.spoiling(chance, [Fault.DROP_REPLY]), pytest.raises(Unavailable):
+            client.create_model("nobody", SPEC)
+        assert redis.keys("am:*:uuid") == before
+        assert "nobody" not in [model.name for model in client.models()]
 
 
 def test_the_same_exchanges_meet_the_same_faults(tmp_path: Path) -> None:

@@ -56,6 +56,16 @@ def test_sqlite_runs_in_wal_mode_with_foreign_keys_and_full_synchronisation(tmp_
     assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2}
 
 
+def test_a_new_sqlite_database_has_large_pages_and_does_not_overwrite_what_it_frees(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'x.db'}")
+    migrate(engine)
+    engine.dispose()
+    with engine.connect() as connection:
+        assert connection.scalar(text("PRAGMA page_size")) == 32768
+        assert connection.scalar(text("PRAGMA secure_delete")) == 2
+    engine.dispose()
+
+
 def test_another_dialect_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'mysql'"):
         connect("mysql://localhost/x")

@@ -200,6 +200,19 @@ def test_the_log_is_trimmed_to_what_recovery_needs(create: Callable[..., Model])
     model.applied(model.post(samples(1))[-1])
 
 
+def test_the_log_is_trimmed_though_an_older_database_was_brought_back(
+    create: Callable[..., Model], client: redis.Redis
+) -> None:
+    model = create(retain_s=0)
+    client.set(keys.epoch(model.id), 41)  # as a learner of the newer database left it
+    model.start(checkpoint_samples=1, checkpoints_kept=1)
+    for seed in range(3):
+        eventually(partial(model.is_checkpointed, model.post(samples(1, seed=seed))[-1]))
+    model.stop()
+    assert model.stream.counts() == (3, 1)
+    assert model.stream.epoch() == 42
+
+
 def test_the_log_is_kept_for_as_long_as_the_spec_says(model: Model) -> None:
     model.start(checkpoint_samples=1, checkpoints_kept=1)
     for seed in range(3):
@@ -347,6 +360,26 @@ def test_learning_goes_on_while_a_checkpoint_is_written(model: Model, factory: S
         later = model.post(samples(8, seed=3))[-1]
         model.applied(later)
     eventually(partial(model.is_checkpointed, later))
+
+
+def test_a_stop_in_the_middle_of_what_was_read_ends_after_the_current_entry_and_loses_nothing(
+    model: Model, factory: Sessions
+) -> None:
+    blocks = [encode(samples(8, seed=seed)) for seed in range(20)]
+    learner = model.start(checkpoint_s=1000.0, lease_s=1000.0)
+    eventually(lambda: learner.status == "learning")
+    with factory.begin() as session:  # holds back the snapshot's checkpoint, and with it the learner
+        leases.hold(session, model.id, 1, lease_s=1000.0)
+        ids = model.append(blocks[0], b"garbage", encode(Snapshot("here", "x")), *blocks[1:])
+        eventually(model.stream.dead)
+        learner.stop()
+    model.stop()
+    assert model.position is not None
+    assert model.position.entry in ids[1:3]
+    model.start()
+    model.applied(ids[-1])
+    model.stop()
+    assert same(model.state, model.folded(blocks))
 
 
 def test_a_deleted_model_ends_its_learner(model: Model, factory: Sessions) -> None:

@@ -28,6 +28,12 @@ def take(factory: Sessions, model_id: str, holder: str, lease_s: float = 30.0) -
         return leases.take(session, model_id, holder=holder, lease_s=lease_s)
 
 
+def test_an_epoch_known_from_elsewhere_is_outranked(factory: Sessions, model_id: str) -> None:
+    for above, epoch in ((41, 42), (7, 43)):
+        with factory.begin() as session:
+            assert leases.take(session, model_id, holder="a", lease_s=30.0, above=above) == epoch
+
+
 def hold(factory: Sessions, model_id: str, epoch: int) -> bool:
     with factory.begin() as session:
         return leases.hold(session, model_id, epoch, lease_s=30.0)

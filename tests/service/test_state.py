@@ -43,6 +43,16 @@ def test_a_view_is_stored_as_what_it_shows() -> None:
     assert torch.equal(load(store(FoldState({}, {"m": matrix}))).tensors["m"], matrix)
 
 
+@pytest.mark.parametrize(
+    ("upper", "lower", "layout"), [(2.0, 2.0, "triangle"), (np.nan, np.nan, "triangle"), (0.0, -0.0, "dense")]
+)
+def test_only_what_is_symmetric_bit_for_bit_is_stored_as_a_triangle(upper: float, lower: float, layout: str) -> None:
+    matrix = torch.tensor([[1.0, upper], [lower, 3.0]])
+    stored = store(FoldState({}, {"A": matrix}))
+    assert stored.tensors[0].layout == layout
+    assert load(stored).tensors["A"].numpy().tobytes() == matrix.numpy().tobytes()
+
+
 def test_the_digest_depends_on_everything() -> None:
     transposed = {"A": torch.eye(2).double(), "n": torch.tensor([3])}
     digests = {

@@ -103,8 +103,19 @@ def test_a_replica_whose_connection_was_lost_without_a_word_follows_on_a_new_one
     assert asyncio.run(scenario()) == [1, 2]
 
 
-def test_bytes_that_are_no_weights_are_passed_over(redis_url: str, version: Version) -> None:
+WEIGHTS = b"am:{%b}:weights"
+
+
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [
+        pytest.param(WEIGHTS, b"\0\0\0\2{}nonsense", id="bytes that are no weights"),
+        pytest.param(b"am:\xff:weights", b"", id="what nobody thought of"),
+    ],
+)
+def test_a_replica_follows_on_after(redis_url: str, version: Version, channel: bytes, message: bytes) -> None:
     model_id = str(uuid.uuid4())
+    strange = channel.replace(b"%b", model_id.encode())
 
     async def scenario() -> Version | None:
         publications = Publications()
@@ -113,10 +124,15 @@ def test_bytes_that_are_no_weights_are_passed_over(redis_url: str, version: Vers
             async with async_client(redis_url) as client:
                 following = asyncio.create_task(follow(client, publications))
 
+                heard = []
+
+                async def disturb() -> None:
+                    heard.append(await asyncio.to_thread(publishing.publish, strange, message))
+
                 async def publish() -> None:
-                    await asyncio.to_thread(publishing.publish, f"am:{{{model_id}}}:weights", b"\0\0\0\2{}nonsense")
                     await asyncio.to_thread(publisher.publish, model_id, Published(1, version))
 
+                await until(lambda: any(heard), disturb)
                 await until(lambda: publications.current(model_id) is not None, publish)
                 following.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
