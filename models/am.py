@@ -179,7 +179,17 @@ class OnlineAM(BlockLearner):
         sigmas = learning_sigmas(w, self.net, state.norms)
         codes = encode_input(inputs, weights[:-1], self.net.layers, sigmas)
         norms = running_norms(state.norms, codes, w, self.net, samples=state.samples)
-        codes = update_codes(codes, inputs, y, weights, self.net, sigmas, self.hyperparameters.descent, mu=mu)
+        codes = update_codes(
+            codes,
+            inputs,
+            y,
+            weights,
+            self.net,
+            sigmas,
+            self.hyperparameters.descent,
+            mu=mu,
+            weight=w if self.net.batch_norm else None,
+        )
         updated = self._update_weights(
             replace(state, weights=weights, moments=moments), Block(inputs, y, w, codes, sigmas, mu, scaling)
         )

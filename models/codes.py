@@ -37,12 +37,20 @@ class CodeDescent:
     nesterov: bool = False
     lambda_c: float = 0.0
 
-    def descend(self, start: Tensor, objective: Callable[[Tensor], Tensor], curvature: Tensor | float) -> Tensor:
-        """Args: objective: codes → per-sample values, (n, …) → (n,); curvature: a bound on its Hessian, for the step."""
+    def descend(
+        self,
+        start: Tensor,
+        objective: Callable[[Tensor], Tensor],
+        curvature: Tensor | float,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Args: objective: codes → per-sample values, (n, …) → (n,); curvature: a bound on its Hessian, for the step;
+        weight: see `gradient_of`.
+        """
         step = 1 / curvature if self.step is None else self.step
         codes, velocity = start, torch.zeros_like(start)
         for _ in range(self.iterations):
-            gradient = gradient_of(objective, codes)
+            gradient = gradient_of(objective, codes, weight)
             velocity = self.momentum * velocity + gradient
             codes = codes - step * (gradient + self.momentum * velocity if self.nesterov else velocity)
             if self.lambda_c > 0:
@@ -60,6 +68,7 @@ def update_codes(
     descent: CodeDescent,
     *,
     mu: Tensor | float,
+    weight: Tensor | None = None,
 ) -> list[Tensor]:
     """Solves (4) for c^L, then (5) for c^{L−1} … c^1, each from the forward codes.
 
@@ -73,6 +82,7 @@ def update_codes(
         weights: W^1 … W^{L+1}.
         sigmas: σ_1 … σ_L.
         mu: μ of eq. 3; cancels in (5).
+        weight: (n,), of the samples' problems where they are coupled (see `gradient_of`); None where they are not.
     Returns: the updated c^1 … c^L.
     Source: Algorithm 2.2, eqs. 4 and 5.
     Differs from the paper: nothing, it leaves the solver open. The codes of a recurrent layer's steps descend together.
@@ -90,7 +100,8 @@ def update_codes(
         else:
             objective, fit_curvature = problem.to_code(updated[depth + 1]), 2.0
         curvature = fit * fit_curvature * layer.activation.slope**2 * above.stretch(W_above)
-        updated[depth] = descent.descend(codes[depth], objective, curvature + 2 * stay * layer.self_stretch(W))
+        curvature = curvature + 2 * stay * layer.self_stretch(W)
+        updated[depth] = descent.descend(codes[depth], objective, curvature, weight)
     return updated
 
 
@@ -138,12 +149,20 @@ def _shares(
     return (1 / (mu * len(codes[0])) if top else 1 / codes[depth + 1].numel(), 1 / codes[depth].numel())
 
 
-def gradient_of(objective: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """Of the sum of per-sample values; nothing outside `objective` is differentiated."""
+def gradient_of(objective: Callable[[Tensor], Tensor], at: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Of the sum of per-sample values; nothing outside `objective` is differentiated.
+
+    Args: weight: (n,). Where a sample's value depends on other samples' codes, it pulls at these by the ratio of the two
+        weights: the gradient of the weighted sum, over the sample's own weight; 0 for a sample of weight 0.
+    """
     with torch.enable_grad():
         variable = at.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(objective(variable).sum(), variable)
-    return gradient
+        values = objective(variable)
+        (gradient,) = torch.autograd.grad((values if weight is None else values * weight).sum(), variable)
+    if weight is None:
+        return gradient
+    own = weight.view(-1, *[1] * (at.ndim - 1))
+    return torch.where(own > 0, gradient / own.clamp_min(torch.finfo(own.dtype).tiny), 0)
 
 
 def squared_norm(codes: Tensor) -> Tensor:

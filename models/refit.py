@@ -56,9 +56,11 @@ def refit_top(
 
     with torch.enable_grad():
         before = objective().detach()
+        if not before.isfinite():  # the search would go on without end
+            raise ArithmeticError("the objective is not finite; the output layer stays as it is")
         optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         after = objective().detach()
-    if not all_finite({"W": top.detach(), "objective": after.unsqueeze(0)}):
+    if not all_finite({"W": top.detach()}):
         raise ArithmeticError("the refitted output layer is not finite; the old one stays")
     learner.state = replace(learner.state, weights=(*learner.state.weights[:-1], top.detach()))
     return torch.stack([before, after])

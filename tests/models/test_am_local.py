@@ -92,7 +92,7 @@ def test_no_gradient_crosses_a_layer(make_blocks: MakeBlocks) -> None:
 def test_the_published_objective_is_minimised_like_its_authors_code_does_it(make_blocks: MakeBlocks) -> None:
     """Against torch's own losses and SGD: mean CE/μ + mean squared error at the top, mean squared errors below."""
     [(x, y, _)] = make_blocks([9], seed=0, missing=0.0)
-    chosen = {"objective": "published", "mu": 0.003, "code_step": 0.3, "code_nesterov": True, "top_gain": 1.0}
+    chosen: Any = {"objective": "published", "mu": 0.003, "code_step": 0.3, "code_nesterov": True, "top_gain": 1.0}
     learner = am_sgd(**chosen)
     codes = updated_codes(learner, x, y)
     W = learner.state.weights

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -282,3 +283,88 @@ def test_more_iterations_than_a_learner_could_ever_finish_are_refused(name: str)
     assert getattr(AMMemHyperparameters(**most), name) == MOST_ITERATIONS
     with pytest.raises(ArgumentError, match=f"{name} must be an integer"):
         AMMemHyperparameters(**too_many)
+
+
+def test_a_window_remembers_the_last_blocks_alone(make_blocks: MakeBlocks) -> None:
+    """Eq. 6 with t′ = t − 2: A and B are those of the last three blocks, at the codes that were found then."""
+    windowed, endless = am_mem(RunningScale(), window=3), am_mem(RunningScale())
+    blocks = make_blocks([8] * 7, seed=0)
+    for block in blocks:
+        windowed.learn(*block)
+        endless.learn(*block)
+    for layer, memory in enumerate(windowed.state.memories, start=1):
+        last = windowed.state_dict()[f"window.A.{layer}"]
+        assert last.shape[0] == 3
+        assert torch.equal(memory.A, last.sum(dim=0))
+        weight = sum(w.sum().item() for _, _, w in blocks[-3:])
+        assert memory.A[-1, -1].item() == pytest.approx(weight)
+    assert endless.state.memories[0].A[-1, -1].item() == pytest.approx(sum(w.sum().item() for _, _, w in blocks))
+
+
+def test_a_window_longer_than_the_stream_learns_like_none(make_blocks: MakeBlocks) -> None:
+    windowed, endless = am_mem(RunningScale(), window=20), am_mem(RunningScale())
+    for block in make_blocks([8] * 7, seed=0):
+        windowed.learn(*block)
+        endless.learn(*block)
+    for W, expected in zip(windowed.state.weights, endless.state.weights, strict=True):
+        torch.testing.assert_close(W, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_memories_take_every_block_while_solves_wait_for_their_turn(make_blocks: MakeBlocks) -> None:
+    learner = am_mem(RunningScale(), solve_every=20)
+    hidden, counts = [learner.state.weights[1]], []
+    for block in make_blocks([8] * 6, seed=0):
+        learner.learn(*block)
+        hidden.append(learner.state.weights[1])
+        counts.append(learner.state.memories[1].A[-1, -1].item())
+    solved = [not torch.equal(new, old) for old, new in pairwise(hidden)]
+    assert solved == [False, False, True, False, False, True]  # after 24 and 48 samples
+    assert counts == sorted(counts)
+    assert len(set(counts)) == 6
+
+
+def test_an_earlier_runs_memories_are_where_a_new_one_starts(make_blocks: MakeBlocks) -> None:
+    """A_0 and B_0 of Algorithm 2.1: with old weights too, the new run goes on as the old one would have."""
+    old, blocks = am_mem(NoScale()), make_blocks([8] * 6, seed=0, missing=0.0)
+    for block in blocks[:3]:
+        old.learn(*block)
+    hyper = old.hyperparameters
+    new = AMMem(NET, hyper, scale=NoScale(), seed=0, device=CPU, initial=old.state.memories)
+    weights = {name: tensor for name, tensor in old.state_dict().items() if name.startswith("W.")}
+    new.load_state_dict(new.state_dict() | weights)
+    for block in blocks[3:]:
+        old.learn(*block)
+        new.learn(*block)
+    for name in (name for name in old.state_dict() if name.startswith(("W.", "A.", "B."))):
+        torch.testing.assert_close(new.state_dict()[name], old.state_dict()[name])
+    with pytest.raises(ArgumentError, match="initial must be memories of shapes"):
+        AMMem(NET, hyper, scale=NoScale(), seed=0, device=CPU, initial=old.state.memories[:1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"solver": "ridge", "lambda_w": 0.1}, "solver must be 'columns' when lambda_w is positive, not 'ridge'"),
+        ({"horizon": 5.0, "window": 3}, "horizon must be None when there is a rescaling or a window"),
+        ({"window": 0}, "window must be from 1 to 1000, or None, not 0"),
+        ({"rescaling": "half"}, "rescaling must be one of none, minibatch, power, not 'half'"),
+        ({"solve_every": 0}, "solve_every must be an integer of at least 1, not 0"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_by_name(chosen: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        AMMemHyperparameters(**chosen)
+
+
+def test_dead_and_nearly_dead_pixels_stay_harmless() -> None:
+    """Unscaled pixels from 0 to 16: three are always 0, others hardly ever not."""
+    x, y = digits()
+    assert ((x == 0).float().mean(dim=0) > 0.99).sum() >= 10
+    learner = am_mem(NoScale(), Architecture(64, (50,), 10), eta=0.02, top_gain=0.1)
+    for start in range(0, 1700, 20):
+        assert learner.learn(x[start : start + 20], y[start : start + 20])
+    fresh = am_mem(NoScale(), Architecture(64, (50,), 10))
+    dead = (x[:1700] == 0).all(dim=0)
+    assert torch.equal(learner.state.weights[0][:, :-1][:, dead], fresh.state.weights[0][:, :-1][:, dead])
+    assert learner.state.weights[0].abs().max() < 20
+    assert (learner.predict(x[1700:]).argmax(dim=1) == y[1700:]).float().mean() > 0.7

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.memory import Memory, block_memory, empty_memory, update_memory
+from models.memory import Memory, block_memory, empty_memory, minibatch_keep, power_keep, update_memory
 from models.scaling import Affine
 
 CPU = torch.device("cpu")
@@ -92,3 +92,17 @@ def test_the_memory_stays_exactly_symmetric_and_positive_semidefinite(
         assert torch.equal(memory.A, memory.A.T)
         eigenvalues = torch.linalg.eigvalsh(memory.A)
         assert eigenvalues[0] >= -1e-6 * eigenvalues[-1]
+
+
+def test_the_minibatch_rescaling_is_mairals() -> None:
+    """β = (θ + 1 − η)/(θ + 1): nearly 1 − 1/t while t < η, then nearly 1 − η/(η² + t)."""
+    for t, theta in ((1, 8), (2, 16), (7, 56), (8, 64), (9, 65), (1000, 1056)):
+        assert minibatch_keep(torch.tensor(t - 1), 8).item() == (theta + 1 - 8) / (theta + 1)
+
+
+def test_the_power_rescaling_forgets_by_age_however_blocks_are_cut() -> None:
+    for n in (1, 8, 64):
+        kept = math.prod(power_keep(torch.tensor(t), n, 2.0).item() for t in range(64, 128, n))
+        assert math.isclose(kept, (64 / 128) ** 2)
+    assert power_keep(torch.tensor(0), 8, 2.0).item() == 0  # nothing was before
+    assert power_keep(torch.tensor(0), 8, 0.0).item() == 1

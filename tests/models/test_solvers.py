@@ -5,9 +5,18 @@ from itertools import pairwise
 
 import pytest
 import torch
+from sklearn.linear_model import Lasso
 from torch import Tensor
 
-from models.solvers import DEAD, Solver, dead_columns, solve_proximal_ridge, solve_ridge, sweep_columns
+from models.solvers import (
+    DEAD,
+    Solver,
+    dead_columns,
+    solve_proximal_ridge,
+    solve_ridge,
+    sweep_columns,
+    sweep_columns_sparsely,
+)
 
 SOLVERS: dict[str, Solver] = {
     "columns": partial(sweep_columns, sweeps=1),
@@ -130,3 +139,24 @@ def test_a_failed_factorisation_gives_nan_never_finite_nonsense(solve: Solver) -
 
 def test_a_column_is_dead_up_to_the_threshold() -> None:
     assert dead_columns(torch.diag(torch.tensor([1.0, 2e-6, 1e-6, 0.0]))).tolist() == [False, False, True, True]
+
+
+def test_sparse_sweeps_reach_the_lasso_that_scikit_learn_finds() -> None:
+    draw = torch.Generator().manual_seed(0)
+    a = torch.cat([torch.randn(200, 6, generator=draw), torch.ones(200, 1)], dim=1).double()
+    truth = torch.tensor([[2.0, 0.0, 0.0, -1.0, 0.0, 0.5, 0.3]]).double()
+    c = a @ truth.T + 0.1 * torch.randn(200, 1, generator=draw).double()
+    lambda_w = 40.0
+    W = sweep_columns_sparsely(torch.zeros(1, 7), a.T @ a, c.T @ a, sweeps=200, lambda_w=lambda_w)
+    oracle = Lasso(alpha=lambda_w / (2 * 200), tol=1e-10).fit(a[:, :-1].numpy(), c[:, 0].numpy())
+    torch.testing.assert_close(W[0, :-1].double(), torch.tensor(oracle.coef_), rtol=1e-4, atol=1e-5)
+    assert W[0, -1].item() == pytest.approx(oracle.intercept_, abs=1e-5)
+    assert (W[0, :-1] == 0).tolist() == (truth[0, :-1] == 0).tolist()
+
+
+def test_sparse_sweeps_without_a_penalty_are_the_plain_ones() -> None:
+    draw = torch.Generator().manual_seed(0)
+    a, c = torch.randn(50, 7, generator=draw).double(), torch.randn(50, 3, generator=draw).double()
+    W = torch.randn(3, 7, generator=draw).double()
+    sparse = sweep_columns_sparsely(W, a.T @ a, c.T @ a, sweeps=2, lambda_w=0.0)
+    torch.testing.assert_close(sparse, sweep_columns(W, a.T @ a, c.T @ a, sweeps=2))
