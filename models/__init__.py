@@ -3,10 +3,12 @@
 Torch only; no I/O, clock, environment or global RNG.
 """
 
+from models.admm import ADMMHyperparameters, TaylorADMM
 from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.device import choose_device
+from models.difference_target import DifferenceTarget, DifferenceTargetHyperparameters
 from models.errors import ArgumentError
 from models.fit import fit
 from models.labels import LABEL_TYPES, Label, LabelIndex, UnknownLabel
@@ -19,6 +21,7 @@ from models.scaling import FixedScale, InputScale, NoScale, PooledScale, Running
 __all__ = [
     "LABEL_TYPES",
     "LEARNERS",
+    "ADMMHyperparameters",
     "AMAdam",
     "AMLocalHyperparameters",
     "AMMem",
@@ -29,6 +32,8 @@ __all__ = [
     "ArgumentError",
     "BackpropHyperparameters",
     "ConvolutionalNet",
+    "DifferenceTarget",
+    "DifferenceTargetHyperparameters",
     "ElmanNet",
     "Filters",
     "FixedScale",
@@ -42,6 +47,7 @@ __all__ = [
     "Predictor",
     "RunningScale",
     "SgdBackprop",
+    "TaylorADMM",
     "UnknownLabel",
     "choose_device",
     "create_learner",

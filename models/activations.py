@@ -61,6 +61,7 @@ ACTIVATIONS = {
         Activation("sigmoid", torch.sigmoid, slope=0.25),
         Activation("identity", lambda codes: codes),
         Activation("sign", _sign),
+        Activation("hard-sigmoid", lambda codes: codes.clamp(0, 1)),
     )
 }
 """By name; whoever adds one here can use it in every net."""

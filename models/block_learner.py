@@ -21,7 +21,7 @@ class BlockLearner:
     Args:
         net: to be learned.
         scale: how inputs are scaled.
-        seed: of the initial weights; learning itself draws no random numbers.
+        seed: of the initial weights, and of what a rule draws while it learns: that lies in its state.
         top_gain: factor on the top layer's initial weights.
         device: where state and work live.
     """

@@ -11,6 +11,7 @@ from torch import Tensor
 from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
+from models.difference_target import DifferenceTarget, DifferenceTargetHyperparameters
 from models.network import Net
 from models.predictor import Predictor
 from models.scaling import InputScale
@@ -64,6 +65,7 @@ LEARNERS: dict[str, tuple[type, Callable[..., Learner]]] = {
     "am-sgd": (AMLocalHyperparameters, AMSgd),
     "adam": (BackpropHyperparameters, AdamBackprop),
     "sgd": (BackpropHyperparameters, SgdBackprop),
+    "dtp": (DifferenceTargetHyperparameters, DifferenceTarget),
 }
 """Name → (hyper-parameter type, learner type)."""
 

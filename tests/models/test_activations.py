@@ -7,7 +7,7 @@ from models.activations import ACTIVATIONS
 
 
 def test_these_are_the_activations() -> None:
-    assert list(ACTIVATIONS) == ["relu", "tanh", "sigmoid", "identity", "sign"]
+    assert list(ACTIVATIONS) == ["relu", "tanh", "sigmoid", "identity", "sign", "hard-sigmoid"]
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -30,7 +30,7 @@ def test_hyperparameters_arrive() -> None:
 
 def test_an_unknown_learner_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(
-        ValueError, match="learner must be one of am-mem, am-mem-paper, am-adam, am-sgd, adam, sgd, not 'rmsprop'"
+        ValueError, match="learner must be one of am-mem, am-mem-paper, am-adam, am-sgd, adam, sgd, dtp, not 'rmsprop'"
     ):
         create("rmsprop")
 
@@ -50,6 +50,8 @@ OUT_OF_RANGE: list[tuple[str, str, Any]] = [
     *(("am-mem", "sweeps", value) for value in (0, 1.5)),
     ("am-mem", "solver", "newton"),
     *((learner, "lr", value) for learner in ("adam", "sgd") for value in (0, -1, NAN, INF)),
+    *(("dtp", name, value) for name in ("lr", "inverse_lr", "target_step") for value in (0, -1, NAN, INF)),
+    *(("dtp", "noise", value) for value in (-1, NAN, INF)),
 ]
 
 

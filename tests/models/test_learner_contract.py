@@ -38,7 +38,7 @@ SOLVERS = ["columns", "ridge", "proximal-ridge"]
 
 
 def test_these_are_the_learners() -> None:
-    assert list(LEARNERS) == ["am-mem", "am-mem-paper", "am-adam", "am-sgd", "adam", "sgd"]
+    assert list(LEARNERS) == ["am-mem", "am-mem-paper", "am-adam", "am-sgd", "adam", "sgd", "dtp"]
 
 
 @pytest.fixture(params=LEARNERS)
