@@ -82,25 +82,33 @@ class LocalService:
             self._process.kill()
             self._process.wait()
 
-    def freeze(self) -> None:
-        """SIGSTOP: it does nothing more until `thaw` or `stop`; its Valkey goes on."""
+    def pause(self) -> None:
+        """SIGSTOP: it does nothing until it is resumed, and then does not know that time has passed."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
     def kill_valkey(self) -> None:
-        """SIGKILL, of the one that the service started and will start again.
+        """SIGKILL, of the one that the service started and will start again. Raises: ServiceError when there is none."""
+        pid, _ = self._valkey()
+        _signal(pid, signal.SIGKILL)
 
-        Raises: ServiceError when there is none.
-        """
+    def valkey_url(self) -> str:
+        """Where other processes reach the service's Valkey: its title says so. Raises: ServiceError when there is none."""
+        _, title = self._valkey()
+        return "unix://" + title.partition("unixsocket:")[2].split()[0]
+
+    def _valkey(self) -> tuple[int, str]:
+        """Its pid and its title."""
         pid_file = self.directory / "valkey.pid"
         pid = int(pid_file.read_text()) if pid_file.exists() else 0
-        if pid not in processes_of(self.directory):
-            raise ServiceError(f"no Valkey runs in {self.directory}\n{self.log_tail()}")
-        _signal(pid, signal.SIGKILL)
+        try:
+            return pid, processes_of(self.directory)[pid]
+        except KeyError:
+            raise ServiceError(f"no Valkey runs in {self.directory}\n{self.log_tail()}") from None
 
     def stop(self) -> list[str]:
         """SIGTERM, then whatever it takes.
@@ -110,7 +118,7 @@ class LocalService:
         """
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self.thaw()
+            self.resume()
             try:
                 self._process.wait(STOP_DEADLINE_S)
             except subprocess.TimeoutExpired:

@@ -18,6 +18,10 @@ Sessions = sessionmaker[Session]
 MIGRATION_LOCK = 7_150_414
 """PostgreSQL advisory lock under which one process at a time migrates."""
 
+LONGEST_SILENCE_S = 60
+"""PostgreSQL ends a transaction whose client says nothing for so long: a learner's machine that vanished in the middle of one
+would keep its lease from the standby for hours."""
+
 
 def connect(url: str) -> Engine:
     """An engine for SQLite (WAL) or PostgreSQL. Opens no connection.
@@ -30,7 +34,9 @@ def connect(url: str) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         return engine
     if dialect == "postgresql":
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        event.listen(engine, "connect", _configure_postgresql)
+        return engine
     raise ValueError(f"database_url must be sqlite or postgresql, not {dialect!r}")
 
 
@@ -42,6 +48,11 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     cursor.execute("PRAGMA synchronous = FULL")  # a checkpoint that trimmed the log must survive power loss
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _configure_postgresql(connection: Any, _: object) -> None:
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{LONGEST_SILENCE_S}s'")
+    connection.commit()
 
 
 def sessions(engine: Engine) -> Sessions:

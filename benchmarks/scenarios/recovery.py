@@ -58,9 +58,9 @@ def measure_recovery(seed: int) -> Figures:
 
 
 def measure_cost(rounds: int, seed: int) -> Figures:
-    """One service per cadence, which learn in turns; who is not at it is frozen.
+    """One service per cadence, which learn in turns; who is not at it is paused.
 
-    Each round is one turn of each, so that what is compared lies seconds apart; the median over the rounds counts. A frozen
+    Each round is one turn of each, so that what is compared lies seconds apart; the median over the rounds counts. A paused
     service's checkpoint falls due meanwhile, so that at the default cadence every turn has the one that its samples ask for.
     """
     with stopped_by_sigterm(), ExitStack() as stack:
@@ -68,7 +68,7 @@ def measure_cost(rounds: int, seed: int) -> Figures:
         for service in services.values():
             _create(service, seed)
             _learn(service, 10 * BLOCK)  # the first steps are slower
-            service.freeze()
+            service.pause()
         seconds = [_round(services, backwards=bool(number % 2)) for number in range(rounds)]
     return {
         "service": {
@@ -83,9 +83,9 @@ def _round(services: Mapping[str, LocalService], *, backwards: bool) -> dict[str
     """Seconds of one turn of each."""
     seconds = {}
     for name in sorted(services, reverse=backwards):
-        services[name].thaw()
+        services[name].resume()
         seconds[name] = _learn(services[name], TURN)
-        services[name].freeze()
+        services[name].pause()
     return seconds
 
 

@@ -64,8 +64,9 @@ def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None
 def _away(error: Exception) -> Problem:
     """The cause may name hosts and users: it is for the log."""
     part = "redis" if isinstance(error, redis.RedisError) else "the database"
+    refuses = isinstance(error, redis.ResponseError)  # its disk or its memory is full
     log.warning("away", part=part, cause=str(error))
-    return Unavailable(f"{part} is away; the service's log says why")
+    return Unavailable(f"{part} {'refuses to write' if refuses else 'is away'}; the service's log says why")
 
 
 def _invalid_parameter(error: RequestValidationError) -> Problem:

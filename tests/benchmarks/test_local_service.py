@@ -58,15 +58,15 @@ def test_what_a_stopped_service_left_behind_is_ended_and_told(service: LocalServ
     assert processes_of(service.directory) == {}
 
 
-def test_a_frozen_service_answers_once_it_is_thawed_and_may_be_stopped_as_it_is(service: LocalService) -> None:
+def test_a_paused_service_answers_once_it_is_resumed_and_may_be_stopped_as_it_is(service: LocalService) -> None:
     service.launch()
     service.wait_ready()
-    service.freeze()
+    service.pause()
     with pytest.raises(ServiceError, match="was not ready"):
         service.wait_ready(deadline_s=0.1)
-    service.thaw()
+    service.resume()
     service.wait_ready()
-    service.freeze()
+    service.pause()
     assert service.stop() == []
 
 

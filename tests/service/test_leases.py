@@ -5,8 +5,10 @@ import uuid
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from service.database import Sessions, sessions
+from service import database
+from service.database import Sessions, connect, sessions
 from service.repositories import leases, models
 
 
@@ -77,3 +79,21 @@ def test_seizing_outranks_whoever_holds_it(factory: Sessions, model_id: str) -> 
         assert leases.seize(session, model_id) == 2
     assert not hold(factory, model_id, 1)
     assert take(factory, model_id, "b") == 3
+
+
+def test_postgresql_frees_a_lease_whose_holder_fell_silent_in_a_transaction(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LONGEST_SILENCE_S", 1)
+    engine = connect(postgres_url)
+    factory = sessions(engine)
+    model_id = str(uuid.uuid4())
+    with factory.begin() as session:
+        models.add(session, model_id=model_id, name="m", spec="{}", stream_uuid="u")
+    silent = factory()
+    assert leases.take(silent, model_id, holder="a", lease_s=30.0) == 1
+    assert take(factory, model_id, "b") == 1  # waited for the other's transaction, which came to nothing
+    with pytest.raises(DBAPIError):
+        silent.commit()
+    silent.close()
+    engine.dispose()

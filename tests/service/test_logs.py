@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from service import logs
+
+
+class FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def configured() -> Iterator[None]:
+    logs.configure("info")
+    yield
+    structlog.reset_defaults()
+
+
+def test_a_log_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.get_logger().warning("told")
+    assert '"event": "told"' in capsys.readouterr().err
+
+
+def test_a_log_on_a_full_disk_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    structlog.get_logger().warning("lost")
