@@ -159,7 +159,7 @@ class Block:
 
 
 class OnlineAM(BlockLearner):
-    """Algorithm 2.1 with `_update_weights` left to the variant. Args: see `BlockLearner`."""
+    """Algorithm 2.1 with `update_weights` left to the variant. Args: see `BlockLearner`."""
 
     hyperparameters: AMHyperparameters
 
@@ -190,7 +190,7 @@ class OnlineAM(BlockLearner):
             mu=mu,
             weight=w if self.net.batch_norm else None,
         )
-        updated = self._update_weights(
+        updated = self.update_weights(
             replace(state, weights=weights, moments=moments), Block(inputs, y, w, codes, sigmas, mu, scaling)
         )
         return replace(updated, norms=norms, samples=state.samples + len(x))
@@ -199,7 +199,7 @@ class OnlineAM(BlockLearner):
         """The weights under the scale that this block moved."""
         return state.weights
 
-    def _update_weights(self, state: LearnerState, block: Block) -> LearnerState:
+    def update_weights(self, state: LearnerState, block: Block) -> LearnerState:
         """Algorithm 2.3. state: as before the block but for its moments and, carried, its weights."""
         raise NotImplementedError
 

@@ -66,7 +66,7 @@ class AMLocal(OnlineAM):
         super().__init__(net, hyperparameters, scale=scale, seed=seed, device=device)
         self.state = replace(self.state, slots=empty_slots(self.optimiser, self.state.weights))
 
-    def _update_weights(self, state: LearnerState, block: Block) -> LearnerState:
+    def update_weights(self, state: LearnerState, block: Block) -> LearnerState:
         hyper = self.hyperparameters
         regressions = block.regressions(self.net)
 

@@ -137,7 +137,7 @@ class AMMem(OnlineAM):
             return state.weights
         return (scaling.carry(state.weights[0], self.scale.scaling(state.moments)), *state.weights[1:])
 
-    def _update_weights(self, state: LearnerState, block: Block) -> LearnerState:
+    def update_weights(self, state: LearnerState, block: Block) -> LearnerState:
         """Algorithm 2.3, updateWeights with Mem = yes. The layers do not read each other's results."""
         hyper, n = self.hyperparameters, len(block.weight)
         solve = hyper.weight_solver()

@@ -14,7 +14,7 @@ from service import entries
 from service.entries import Adopt, Command, Samples, Snapshot, UndecodableEntry
 from service.entry_id import ORIGIN, EntryId
 from service.repositories.checkpoints import Position
-from service.spec import ModelSpec
+from service.spec import ModelSpec, default_hyperparameters
 from service.state import DamagedState, FoldState
 
 START = Position(ORIGIN, 0, 0)
@@ -135,9 +135,12 @@ class Fold:
         Raises: ValueError naming what does not fit.
         """
         own = self.state().header
-        for name in ("learner", "hyperparameters", "classes"):
-            if state.header.get(name) != own[name]:
-                raise ValueError(f"{name} is {state.header.get(name)!r}, not {own[name]!r}")
+        for name in ("learner", "classes", "hyperparameters"):
+            stored = state.header.get(name)
+            if name == "hyperparameters" and isinstance(stored, dict):
+                stored = default_hyperparameters(self.spec.learner) | stored  # an older version had fewer
+            if stored != own[name]:
+                raise ValueError(f"{name} is {stored!r}, not {own[name]!r}")
         self._learner.load_state_dict(state.tensors)
         if position is not None:
             self._position = position

@@ -155,11 +155,19 @@ class ModelSpec(_Part):
         )
 
     def state_bytes(self) -> int:
-        """Size of the learner's state: float64 A and B of every hidden layer, float32 weights; A grows with inputs²."""
+        """Size of the learner's state: float64 A and B of every hidden layer, float32 weights; A grows with inputs².
+
+        A window of blocks keeps A and B of each.
+        """
         sizes = self.architecture().sizes
         layers = list(pairwise(sizes))
         weights = sum(4 * (n_in + 1) * n_out for n_in, n_out in layers)
-        return weights + sum(8 * (n_in + 1) * (n_in + 1 + n_out) for n_in, n_out in layers[:-1])
+        memories = sum(8 * (n_in + 1) * (n_in + 1 + n_out) for n_in, n_out in layers[:-1])
+        return weights + (1 + (self.hyperparameters["window"] or 0)) * memories
+
+
+def default_hyperparameters(learner: str) -> dict[str, Any]:
+    return dict(vars(LEARNERS[learner][0]()))
 
 
 def _completed_hyperparameters(learner: str, given: dict[str, Any]) -> dict[str, Any]:

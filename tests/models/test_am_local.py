@@ -52,9 +52,9 @@ def updated_codes(learner: AMSgd, x: Tensor, y: Tensor) -> list[Tensor]:
     found: list[Block] = []
 
     class Spy(AMSgd):
-        def _update_weights(self, state: Any, block: Block) -> Any:
+        def update_weights(self, state: Any, block: Block) -> Any:
             found.append(block)
-            return super()._update_weights(state, block)
+            return super().update_weights(state, block)
 
     spy = Spy(learner.net, learner.hyperparameters, scale=NoScale(), seed=0, device=CPU)
     spy.load_state_dict(learner.state_dict())
@@ -73,7 +73,7 @@ def test_no_gradient_crosses_a_layer(make_blocks: MakeBlocks) -> None:
         state = replace(learner.state, weights=weights)
         scaling = learner.scale.scaling(state.moments)
         block = Block(x, y, w, codes, sigmas_of(NET.layers[:-1]), torch.tensor(0.1), scaling)
-        new = learner._update_weights(state, block).weights
+        new = learner.update_weights(state, block).weights
         assert not any(W.requires_grad for W in new)
         return new
 
