@@ -12,6 +12,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from benchmarks.scenario import MissingDataError
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -49,6 +51,35 @@ def mnist_start(folder: Path | None, samples: int) -> Dataset | None:
     with numpy.load(folder / "mnist_full.npz") as arrays:
         x, y = torch.tensor(arrays["x_train"][:samples]), torch.tensor(arrays["y_train"][:samples])
     return Dataset("mnist", x.flatten(start_dim=1).float(), y.long())
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Where to learn, where to choose hyper-parameters, where to report."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+@cache
+def mnist(folder: Path | None) -> Split:
+    """MNIST as appendix D.1 splits it: 50,000 to learn, the last 10,000 of its training set to choose, its test set.
+
+    Raises: MissingDataError.
+    """
+    if folder is None or not (folder / "mnist_full.npz").exists():
+        raise MissingDataError(
+            "MNIST is needed: --data FOLDER with a mnist_full.npz of x_train, y_train, x_test, y_test "
+            "(60,000 and 10,000 images of 28 x 28 bytes, labels from 0; http://yann.lecun.com/exdb/mnist has them)"
+        )
+    with numpy.load(folder / "mnist_full.npz") as arrays:
+        x, y = (torch.tensor(arrays[name]) for name in ("x_train", "y_train"))
+        test = Dataset(
+            "mnist", torch.tensor(arrays["x_test"]).flatten(1).float(), torch.tensor(arrays["y_test"]).long()
+        )
+    x, y = x.flatten(1).float(), y.long()
+    return Split(Dataset("mnist", x[:50_000], y[:50_000]), Dataset("mnist", x[50_000:], y[50_000:]), test)
 
 
 def synthetic_pixels(samples: int) -> Dataset:
