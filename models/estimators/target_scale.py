@@ -1,0 +1,67 @@
+"""Targets of a regression, standardised by their own running moments, and a top layer that follows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from models.learner import Learner
+from models.scaling import Moments, RunningScale, Scaling, no_moments
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """z = (y − mean)/deviation, clipped to ±10 like an input; y = mean + deviation·o for an output o.
+
+    Targets that have not varied yet are all 0, and every prediction is their mean.
+
+    Args:
+        moments: of the targets, (m,) each, on the CPU.
+
+    >>> scale = TargetScale.unknown(1).with_block(torch.tensor([[10.0], [30.0]]), torch.ones(2))
+    >>> scale.standardised(torch.tensor([[40.0]]))
+    tensor([[2.]])
+    """
+
+    moments: Moments
+
+    @classmethod
+    def unknown(cls, outputs: int) -> Self:
+        return cls(no_moments(outputs, torch.device("cpu")))
+
+    @property
+    def scaling(self) -> Scaling:
+        return RunningScale().scaling(self.moments)
+
+    def with_block(self, targets: Tensor, weight: Tensor) -> Self:
+        """With one block more: targets (n, m), weight (n,)."""
+        return type(self)(self.moments.updated(targets.double(), weight.double()))
+
+    def standardised(self, targets: Tensor) -> Tensor:
+        """y (n, m) → z (n, m) float32."""
+        return self.scaling(targets)
+
+    def restored(self, outputs: Tensor) -> Tensor:
+        """o (n, m) → y (n, m) float64."""
+        scaling = self.scaling
+        return scaling.center + torch.where(scaling.varied, scaling.deviation * outputs.double(), 0)
+
+    def carry(self, learner: Learner, previous: Self) -> None:
+        """Makes a learner whose outputs were in `previous`'s units the same function of x in these units.
+
+        W^{L+1} ← W^{L+1}·d/d⁺ and b ← (d·b + c − c⁺)/d⁺, with c and d the mean and the deviation of a target. Nothing is
+        carried from or to a target that has not varied.
+        Source: van Hasselt et al. 2016, Algorithm 1 (Pop-Art).
+        Differs from it: moments never forget; an optimiser's slots stay as they are.
+        """
+        old, new = previous.scaling, self.scaling
+        state = learner.state_dict()
+        top = f"W.{sum(name.startswith('W.') for name in state)}"
+        W = state[top].double().cpu()
+        bias = (old.deviation * W[:, -1] + old.center - new.center) / new.deviation
+        carried = torch.cat([W[:, :-1] * (old.deviation / new.deviation).unsqueeze(1), bias.unsqueeze(1)], dim=1)
+        W = torch.where((old.varied & new.varied).unsqueeze(1), carried, W).to(state[top])
+        learner.load_state_dict(dict(state) | {top: W})
