@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ NETS: Mapping[RunScale, tuple[Architecture, ...]] = {
     RunScale.HOUR: (Architecture(784, (100, 100), 10), Architecture(784, (500, 500), 10)),
     RunScale.FULL: (Architecture(784, (100, 100), 10), Architecture(784, (500, 500), 10)),
 }
-STEP_SIZES = {
+STEP_SIZES: Mapping[str, tuple[float, ...]] = {
     "am-adam": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
     "am-sgd": (0.02, 0.05, 0.1, 0.2, 0.5),
     "adam": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
@@ -38,7 +40,7 @@ PUBLISHED: Mapping[str, Any] = {
 """The code problems as the paper's authors' code has them: mean errors, μ, steps and momentum of their defaults."""
 OBJECTIVES: Mapping[str, Mapping[str, Any]] = {"published": PUBLISHED, "paper": {"top_gain": 1.0}}
 NORMALISED = "-normalised"
-ETAS = (0.05, 0.1, 0.2, 0.5)
+ETAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5)
 
 
 def cells(plan: Plan) -> Iterator[Cell]:
@@ -59,34 +61,36 @@ def cells(plan: Plan) -> Iterator[Cell]:
 def methods(plan: Plan) -> Iterator[tuple[str, Variant]]:
     middle = slice(1, -1) if plan.scale is RunScale.QUICK else slice(None)
     for method, step_sizes in STEP_SIZES.items():
-        for lr in step_sizes[middle]:
-            for name in (method, method + NORMALISED) if method in ("am-adam", "adam") else (method,):
-                if method.startswith("am-"):
-                    yield from ((name, {"lr": lr, "objective": objective}) for objective in OBJECTIVES)
-                else:
-                    yield name, {"lr": lr}
+        names = (method, method + NORMALISED) if method in ("am-adam", "adam") else (method,)
+        objectives = tuple(OBJECTIVES) if method.startswith("am-") else ()
+        for name, lr in product(names, step_sizes[middle]):
+            for objective in objectives:
+                yield name, {"lr": lr, "objective": objective}
+            if not objectives:
+                yield name, {"lr": lr}
     for eta in ETAS[middle]:
         yield "am-mem", {"eta": eta}
     yield "most-frequent", {}
 
 
+def create(net: Architecture, method: str, variant: Variant, seed: int) -> Learns:
+    if method == "most-frequent":
+        return MostFrequent(net.outputs)
+    chosen = {key: value for key, value in variant.items() if key != "objective"}
+    return create_learner(
+        method.removesuffix(NORMALISED),
+        replace(net, batch_norm=method.endswith(NORMALISED)),
+        hyperparameters={**chosen, **OBJECTIVES.get(str(variant.get("objective")), {})},
+        scale=PooledScale(),
+        seed=seed,
+        device=torch.device("cpu"),
+    )
+
+
 def measure(split: Split, net: Architecture, method: str, variant: Variant, seed: int) -> Figures:
     """The seed is the order of the samples and the initialisation. What is tuned is tuned on the validation set."""
     x, y = split.train.shuffled(seed)
-    learner: Learns
-    if method == "most-frequent":
-        learner = MostFrequent(net.outputs)
-    else:
-        name = method.removesuffix(NORMALISED)
-        hyperparameters = {key: value for key, value in variant.items() if key != "objective"}
-        learner = create_learner(
-            name,
-            Architecture(net.inputs, net.hidden, net.outputs, batch_norm=method.endswith(NORMALISED)),
-            hyperparameters={**hyperparameters, **OBJECTIVES.get(str(variant.get("objective")), {})},
-            scale=PooledScale(),
-            seed=seed,
-            device=torch.device("cpu"),
-        )
+    learner = create(net, method, variant, seed)
     figures: dict[str, float] = {}
     for number in range(1, max(BLOCKS) + 1):
         at = slice((number - 1) * BLOCK, number * BLOCK)

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 import torch
 
-from benchmarks.datasets import digits, mnist_start, synthetic_pixels
+from benchmarks.datasets import Dataset, Split, digits, mnist, mnist_start, synthetic_pixels
 from benchmarks.metrics import collect
 from benchmarks.provenance import commit
 from benchmarks.runner import Measured, torch_threads
-from benchmarks.scenario import Plan, RunScale
-from benchmarks.scenarios import online_digits, step_time
+from benchmarks.scenario import MissingDataError, Plan, RunScale
+from benchmarks.scenarios import online_digits, paper_mnist_online, step_time
 from models import Architecture
 
 QUICK, HOUR = Plan(RunScale.QUICK, seeds=2), Plan(RunScale.HOUR, seeds=2)
@@ -51,9 +52,38 @@ def test_the_papers_rule_learns_the_digits_and_a_cell_gives_the_same_twice() -> 
 def test_step_time_reports_both_sides_of_the_ratio() -> None:
     net = Architecture(784, (5, 5), 10)
     figures = step_time.measure(synthetic_pixels(400), net, seed=0, steps=3)
+    online = {"am-mem", "am-mem-ridge", "am-mem-every-1000", "am-adam", "am-sgd", "dtp", "adam-learner", "sgd-learner"}
+    assert {method for method, found in figures.items() if "ratio_to_adam" in found} == online
     assert figures["am-mem"]["ratio_to_adam"] == figures["am-mem"]["ms"] / figures["adam"]["ms"]
     cell = next(iter(step_time.cells(QUICK)))
     assert "am-mem/784-100-100-10/ratio_to_adam" in collect([Measured(cell, figures)], "prequential").values
+
+
+def test_figure_1_is_measured_on_the_test_set_and_tuned_on_the_validation_set(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"--data FOLDER with a mnist_full\.npz"):
+        list(paper_mnist_online.cells(QUICK))
+    draw = numpy.random.default_rng(0)
+    labels = draw.integers(0, 10, 61_000)
+    images = numpy.zeros((61_000, 28, 28), numpy.uint8)
+    images[numpy.arange(61_000), labels, :] = 200  # a line a class
+    arrays: Any = {
+        "x_train": images[:60_000],
+        "y_train": labels[:60_000],
+        "x_test": images[60_000:],
+        "y_test": labels[60_000:],
+    }
+    numpy.savez_compressed(tmp_path / "mnist_full.npz", **arrays)
+    cells = list(paper_mnist_online.cells(Plan(RunScale.QUICK, 1, tmp_path)))
+    assert {cell.method for cell in cells} == {
+        *("am-adam", "am-adam-normalised", "am-sgd", "am-mem", "adam", "adam-normalised", "sgd", "most-frequent")
+    }
+    split = mnist(tmp_path)
+    assert [len(part.y) for part in (split.train, split.validation, split.test)] == [50_000, 10_000, 1_000]
+    small = Split(split.train, Dataset("v", split.validation.x[:200], split.validation.y[:200]), split.test)
+    figures = paper_mnist_online.measure(small, Architecture(784, (10,), 10), "am-adam", {"lr": 0.01}, 0)["am-adam"]
+    assert figures.keys() == {"validation", *(f"test@{n}blocks" for n in (5, 10, 20, 50))}
+    assert figures["test@50blocks"] > 0.9
+    assert paper_mnist_online.PAPER_MNIST_ONLINE.best_by == "validation"
 
 
 def test_the_reference_step_of_adam_learns() -> None:
