@@ -76,10 +76,8 @@ def test_list_shows_every_scenario_with_what_it_measures_and_needs(run: Any) -> 
 def test_an_unknown_scenario_is_one_line_that_names_the_known_ones(run: Any) -> None:
     result = run("run", "online.digit")
     assert result.exit_code == 2
-    assert (
-        result.stderr
-        == "error: unknown scenario 'online.digit'; there are: faults, online.digits, recovery, step-time, toy\n"
-    )
+    known = "faults, online.digits, paper.mnist-online, recovery, step-time, toy"
+    assert result.stderr == f"error: unknown scenario 'online.digit'; there are: {known}\n"
 
 
 def test_the_json_has_means_deviations_chosen_step_sizes_and_where_they_come_from(run: Any, tmp_path: Path) -> None:

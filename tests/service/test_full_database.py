@@ -50,7 +50,7 @@ def fill(engine: Engine) -> Callable[[], Callable[[], None]]:
 
 @pytest.fixture
 def model(engine: Engine, client: redis.Redis, redis_url: str) -> Iterator[Model]:
-    model = Model(sessions(engine), client, redis_url, hidden=[64])
+    model = Model(sessions(engine), client, redis_url, hidden=[128, 128])  # a state of many pages
     yield model
     model.stop()
 
