@@ -72,7 +72,7 @@ def adaptive_forest(variant: Variant, seed: int, classes: int) -> Classifier:
 METHODS: Mapping[str, Method] = {
     "am-mem": Method(learner("am-mem")),
     "logreg": Method(
-        of_river(logistic_regression), tuple({"lr": lr} for lr in (3e-3, 1e-2, 3e-2, 0.1, 0.3)), random=False
+        of_river(logistic_regression), tuple({"lr": lr} for lr in (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)), random=False
     ),
     "hat": Method(of_river(adaptive_tree), tuple({"grace_period": samples} for samples in (50, 100, 200, 400))),
     "arf": Method(of_river(adaptive_forest)),
