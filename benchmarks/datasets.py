@@ -82,6 +82,19 @@ def mnist(folder: Path | None) -> Split:
     return Split(Dataset("mnist", x[:50_000], y[:50_000]), Dataset("mnist", x[50_000:], y[50_000:]), test)
 
 
+@cache
+def labelled_stream(folder: Path | None, name: str, contents: str) -> Dataset:
+    """`name`.npz of `folder`, x (n, N) and labels y (n,) from 0, in the order of time.
+
+    Args: contents: what the file holds and where it comes from, for the error.
+    Raises: MissingDataError.
+    """
+    if folder is None or not (folder / f"{name}.npz").exists():
+        raise MissingDataError(f"{contents} is needed: --data FOLDER with a {name}.npz of x, y in the order of time")
+    with numpy.load(folder / f"{name}.npz") as arrays:
+        return Dataset(name, torch.tensor(arrays["x"]).float(), torch.tensor(arrays["y"]).long())
+
+
 def synthetic_pixels(samples: int) -> Dataset:
     """Uniform noise in MNIST's shape: enough to time a step, not to learn from."""
     generator = torch.Generator().manual_seed(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -20,16 +21,30 @@ class Learns(Protocol):
         ...
 
 
-def prequential(learner: Learns, x: Tensor, y: Tensor, block: int) -> Iterator[int]:
-    """Runs `learner` over (x, y) in blocks of at most `block`; yields how many of each were predicted right."""
+def predictions(learner: Learns, x: Tensor, y: Tensor, block: int) -> Iterator[Tensor]:
+    """Runs `learner` over (x, y) in blocks of at most `block`; yields the classes that it predicted of each."""
     for start in range(0, len(y), block):
         inputs, targets = x[start : start + block], y[start : start + block]
         predicted = learner.predict(inputs).argmax(dim=1)
-        right = int((predicted == targets).sum())
         learner.learn(inputs, targets)
-        yield right
+        yield predicted
+
+
+def prequential(learner: Learns, x: Tensor, y: Tensor, block: int) -> Iterator[int]:
+    """Runs `learner` over (x, y) in blocks of at most `block`; yields how many of each were predicted right."""
+    for number, predicted in enumerate(predictions(learner, x, y, block)):
+        yield int((predicted == y[number * block : (number + 1) * block]).sum())
 
 
 def prequential_accuracy(learner: Learns, x: Tensor, y: Tensor, block: int) -> float:
     """Share of all samples, from the very first, that were predicted right before they were learned."""
     return sum(prequential(learner, x, y, block)) / len(y)
+
+
+def cohens_kappa(predicted: Tensor, y: Tensor) -> float:
+    """(p − q)/(1 − q), p the accuracy and q that of the same predictions in random order; 0 where q is 1."""
+    classes = int(torch.maximum(predicted.max(), y.max())) + 1
+    shares, predicted_shares = (labels.bincount(minlength=classes).double() / len(y) for labels in (y, predicted))
+    by_chance = float(shares @ predicted_shares)
+    accuracy = float((predicted == y).double().mean())
+    return (accuracy - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

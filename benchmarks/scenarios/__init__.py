@@ -1,7 +1,7 @@
 """All scenarios by name. A new one is a module here that ends in a `Scenario`, and a line below."""
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import faults, online_digits, paper_mnist_online, recovery, step_time
+from benchmarks.scenarios import faults, online_digits, paper_mnist_online, recovery, step_time, streams
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -11,5 +11,6 @@ SCENARIOS: dict[str, Scenario] = {
         paper_mnist_online.PAPER_MNIST_ONLINE,
         recovery.RECOVERY,
         step_time.STEP_TIME,
+        *streams.STREAMS,
     )
 }

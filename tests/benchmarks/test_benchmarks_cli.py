@@ -76,7 +76,8 @@ def test_list_shows_every_scenario_with_what_it_measures_and_needs(run: Any) -> 
 def test_an_unknown_scenario_is_one_line_that_names_the_known_ones(run: Any) -> None:
     result = run("run", "online.digit")
     assert result.exit_code == 2
-    known = "faults, online.digits, paper.mnist-online, recovery, step-time, toy"
+    streams = "streams.elec2, streams.sea, streams.chessboard, streams.spam"
+    known = f"faults, online.digits, paper.mnist-online, recovery, step-time, {streams}, toy"
     assert result.stderr == f"error: unknown scenario 'online.digit'; there are: {known}\n"
 
 
