@@ -6,6 +6,7 @@ Torch only; no I/O, clock, environment or global RNG.
 from models.admm import ADMMHyperparameters, TaylorADMM
 from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
+from models.anchored import AnchoredAMMem, AnchoredHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.device import choose_device
 from models.difference_target import DifferenceTarget, DifferenceTargetHyperparameters
@@ -28,6 +29,8 @@ __all__ = [
     "AMMemHyperparameters",
     "AMSgd",
     "AdamBackprop",
+    "AnchoredAMMem",
+    "AnchoredHyperparameters",
     "Architecture",
     "ArgumentError",
     "BackpropHyperparameters",

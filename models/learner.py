@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
+from models.anchored import AnchoredAMMem, AnchoredHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.difference_target import DifferenceTarget, DifferenceTargetHyperparameters
 from models.network import Net
@@ -59,7 +60,7 @@ class Learner(Protocol):
 
 
 LEARNERS: dict[str, tuple[type, Callable[..., Learner]]] = {
-    "am-mem": (AMMemHyperparameters, AMMem),  # the same rule as am-mem-paper until a better one lands
+    "am-mem": (AnchoredHyperparameters, AnchoredAMMem),
     "am-mem-paper": (AMMemHyperparameters, AMMem),
     "am-adam": (AMLocalHyperparameters, AMAdam),
     "am-sgd": (AMLocalHyperparameters, AMSgd),

@@ -49,7 +49,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def create(name: str, device: torch.device) -> Create:
     def make(scale: InputScale = RUNNING, seed: int = 0, **of_am_mem: Any) -> Learner:
-        hyperparameters = of_am_mem if name.startswith("am-mem") else {}
+        hyperparameters = of_am_mem if name == "am-mem-paper" else {}
         return create_learner(name, NET, hyperparameters=hyperparameters, scale=scale, seed=seed, device=device)
 
     return make
