@@ -68,6 +68,7 @@ class AnchoredHyperparameters:
     wait_for_absent: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "horizons", tuple(self.horizons))  # JSON has lists alone
         horizons = self.all_horizons
         increasing = len(horizons) >= 2 and horizons[0] >= 1 and all(a < b for a, b in pairwise(horizons))
         rules: tuple[tuple[str, bool, str], ...] = (
@@ -198,9 +199,12 @@ class AnchoredAMMem(BlockLearner):
         """B(Ā + λI)⁻¹ with B = W(Ā + λI) + share·Σ w(c − W a)aᵀ; the share falls where a block leans on few directions."""
         tiny = torch.finfo(A.dtype).tiny
         average = A / A[-1, -1].clamp_min(tiny)
-        strength = self.hyperparameters.ridge * average.diagonal().mean() + tiny
+        live = (A.diagonal() > 0).sum().clamp_min(1)  # a feature without a value so far says nothing about the others
+        strength = self.hyperparameters.ridge * average.diagonal().sum() / live + tiny
         identity = torch.eye(len(A), dtype=A.dtype, device=A.device)
-        factor, failed = torch.linalg.cholesky_ex(torch.where(A[-1, -1] > 0, average + strength * identity, identity).float())
+        factor, failed = torch.linalg.cholesky_ex(
+            torch.where(A[-1, -1] > 0, average + strength * identity, identity).float()
+        )
         measured = torch.cholesky_solve(rows.T, factor).T  # a (Ā + λI)⁻¹, (n, n_in + 1)
         weighted = measured * w.unsqueeze(1)
         leverage = (weighted * rows).sum() / len(w)

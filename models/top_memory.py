@@ -7,7 +7,7 @@ stacked tensors, float64.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class TopMemories:
         factor, failed = torch.linalg.cholesky_ex(A + strength[:, None, None] * identity)
         V = torch.cholesky_solve(B.transpose(1, 2), factor).transpose(1, 2)
         V = torch.where((failed == 0)[:, None, None], V, torch.nan)
-        return TopMemories(A, B, keep * self.mass + len(targets), V.float().contiguous())
+        return TopMemories(A, B, keep * self.mass + len(targets), V.float())
 
     def scaled(self, factor: Tensor) -> TopMemories:
         """With the past counted `factor` (K,) times; V stays."""
@@ -51,11 +51,17 @@ class TopMemories:
         return rows @ self.V.transpose(1, 2)
 
     def tensors(self) -> dict[str, Tensor]:
-        return {f"top.{field.name}": getattr(self, field.name) for field in fields(self)}
+        """One matrix each, so that every A is stored as the symmetric matrix that it is."""
+        named = {"top.mass": self.mass}
+        for name in ("A", "B", "V"):
+            named |= {f"{name}.top{k}": matrix for k, matrix in enumerate(getattr(self, name), start=1)}
+        return named
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> TopMemories:
-        return cls(**{field.name: tensors[f"top.{field.name}"] for field in fields(cls)})
+        mass = tensors["top.mass"]
+        A, B, V = (torch.stack([tensors[f"{name}.top{k}"] for k in range(1, len(mass) + 1)]) for name in "ABV")
+        return cls(A, B, mass, V)
 
 
 def no_top_memories(count: int, width: int, outputs: int, device: torch.device) -> TopMemories:

@@ -247,7 +247,12 @@ def _check_values(name: str, tensor: Tensor) -> None:
         _require(name, tensor, tensor.isfinite(), "must be finite")
     else:
         _require(name, tensor, (tensor >= 0) & (tensor <= MOST_SAMPLES), f"must be from 0 to {MOST_SAMPLES}")
-    if name in ("moments.count", "moments.squares") or kind == "second":
+    if name in ("moments.count", "moments.squares", "top.mass") or kind in (
+        "second",
+        "errors",
+        "presence",
+        "temperature",
+    ):
         _require(name, tensor, tensor >= 0, "must not be negative")
     if kind == "A":
         _require(name, tensor, tensor == tensor.T, "must be symmetric")

@@ -155,19 +155,26 @@ class ModelSpec(_Part):
         )
 
     def state_bytes(self) -> int:
-        """Size of the learner's state: float64 A and B of every hidden layer, float32 weights; A grows with inputs².
-
-        A window of blocks keeps A and B of each.
-        """
-        sizes = self.architecture().sizes
-        layers = list(pairwise(sizes))
-        weights = sum(4 * (n_in + 1) * n_out for n_in, n_out in layers)
-        memories = sum(8 * (n_in + 1) * (n_in + 1 + n_out) for n_in, n_out in layers[:-1])
-        return weights + (1 + (self.hyperparameters["window"] or 0)) * memories
+        """Size of the learner's state: float64 memories and float32 weights; A grows with inputs²."""
+        layers = [(n_in + 1, n_out) for n_in, n_out in pairwise(self.architecture().sizes)]
+        weights, hidden = sum(4 * h * n_out for h, n_out in layers), layers[:-1]
+        if self.learner == "am-mem-paper":
+            memories = sum(8 * h * (h + n_out) for h, n_out in hidden)
+            return weights + (1 + (self.hyperparameters["window"] or 0)) * memories
+        averaged = sum(4 * h * n_out for h, n_out in hidden)
+        width, classes = layers[-1]
+        top = len(self.hyperparameters["horizons"]) * width * (8 * width + 12 * classes)
+        return weights + averaged + sum(8 * h * h for h, _ in hidden) + top
 
 
 def default_hyperparameters(learner: str) -> dict[str, Any]:
-    return dict(vars(LEARNERS[learner][0]()))
+    return _as_json(LEARNERS[learner][0]())
+
+
+def _as_json(hyperparameters: Any) -> dict[str, Any]:
+    """As they come back from a database: lists, no tuples."""
+    fields: dict[str, Any] = json.loads(json.dumps(vars(hyperparameters)))
+    return fields
 
 
 def _completed_hyperparameters(learner: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +187,7 @@ def _completed_hyperparameters(learner: str, given: dict[str, Any]) -> dict[str,
         completed = _adapter(kind).validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         raise Invalid(*(_hyperparameter_error(details) for details in error.errors())) from error
-    return dict(vars(completed))
+    return _as_json(completed)
 
 
 _adapter = cache(TypeAdapter)

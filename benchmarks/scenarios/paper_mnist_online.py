@@ -69,7 +69,8 @@ def methods(plan: Plan) -> Iterator[tuple[str, Variant]]:
             if not objectives:
                 yield name, {"lr": lr}
     for eta in ETAS[middle]:
-        yield "am-mem", {"eta": eta}
+        yield "am-mem-paper", {"eta": eta}
+    yield "am-mem", {}
     yield "most-frequent", {}
 
 

@@ -23,8 +23,9 @@ STEPS = {RunScale.QUICK: 30, RunScale.HOUR: 100, RunScale.FULL: 300}
 
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "am-mem": ("am-mem", {}),
-    "am-mem-ridge": ("am-mem", {"solver": "ridge"}),
-    "am-mem-every-1000": ("am-mem", {"solver": "ridge", "solve_every": 1000}),
+    "am-mem-paper": ("am-mem-paper", {}),
+    "am-mem-paper-ridge": ("am-mem-paper", {"solver": "ridge"}),
+    "am-mem-paper-every-1000": ("am-mem-paper", {"solver": "ridge", "solve_every": 1000}),
     "am-adam": ("am-adam", {}),
     "am-sgd": ("am-sgd", {}),
     "dtp": ("dtp", {}),
@@ -95,7 +96,7 @@ def notes(plan: Plan) -> list[str]:
     return [
         f"input: {_data(plan).name}; blocks of {BLOCK}; median of {STEPS[plan.scale]} steps after {WARM_UP} of warm-up",
         "adam: torch.optim.Adam(fused=True), inputs scaled beforehand; all others include their input scaling",
-        "am-mem: column sweeps; am-mem-ridge: exact solves; am-mem-every-1000: of these one every 1000 samples, so that the "
+        "am-mem-paper: column sweeps; -ridge: exact solves; -every-1000: of these one every 1000 samples, so that the "
         "median is that of a step without",
     ]
 

@@ -52,16 +52,27 @@ class TargetScale:
     def carry(self, learner: Learner, previous: Self) -> None:
         """Makes a learner whose outputs were in `previous`'s units the same function of x in these units.
 
-        W^{L+1} ← W^{L+1}·d/d⁺ and b ← (d·b + c − c⁺)/d⁺, with c and d the mean and the deviation of a target. Nothing is
-        carried from or to a target that has not varied.
+        W^{L+1} ← W^{L+1}·d/d⁺ and b ← (d·b + c − c⁺)/d⁺, with c and d the mean and the deviation of a target; V of a top
+        memory likewise, and B ← B·d/d⁺ + (c − c⁺)/d⁺·Σ w aᵀ. Nothing is carried from or to a target that has not varied.
         Source: van Hasselt et al. 2016, Algorithm 1 (Pop-Art).
         Differs from it: moments never forget; an optimiser's slots stay as they are.
         """
         old, new = previous.scaling, self.scaling
+        known = old.varied & new.varied
+        ratio = torch.where(known, old.deviation / new.deviation, 1).unsqueeze(1)
+        moved = torch.where(known, (old.center - new.center) / new.deviation, 0).unsqueeze(1)
+
+        def carried(matrix: Tensor, ones: Tensor) -> Tensor:
+            """ones: what the same regression has for a target that is always 1, (h,)."""
+            return (ratio * matrix.double().cpu() + moved * ones.double().cpu()).to(matrix)
+
         state = learner.state_dict()
         top = f"W.{sum(name.startswith('W.') for name in state)}"
-        W = state[top].double().cpu()
-        bias = (old.deviation * W[:, -1] + old.center - new.center) / new.deviation
-        carried = torch.cat([W[:, :-1] * (old.deviation / new.deviation).unsqueeze(1), bias.unsqueeze(1)], dim=1)
-        W = torch.where((old.varied & new.varied).unsqueeze(1), carried, W).to(state[top])
-        learner.load_state_dict(dict(state) | {top: W})
+        bias = torch.eye(state[top].shape[1])[-1]
+        new_state = {top: carried(state[top], bias)}
+        for name, matrix in state.items():
+            if name.startswith("V.top"):
+                new_state[name] = carried(matrix, bias)
+            elif name.startswith("B.top"):
+                new_state[name] = carried(matrix, state[name.replace("B", "A", 1)][-1])
+        learner.load_state_dict(dict(state) | new_state)

@@ -121,7 +121,7 @@ def test_the_published_objective_is_minimised_like_its_authors_code_does_it(make
         torch.testing.assert_close(codes[depth], above, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["am-mem", "am-adam", "am-sgd"])
+@pytest.mark.parametrize("name", ["am-mem-paper", "am-adam", "am-sgd"])
 def test_layers_updated_in_parallel_end_bit_for_bit_where_they_end_one_by_one(
     name: str, make_blocks: MakeBlocks
 ) -> None:
@@ -148,7 +148,7 @@ def test_several_weight_iterations_are_as_many_steps_at_the_same_codes(make_bloc
         torch.testing.assert_close(new, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["am-mem", "am-adam", "am-sgd", "adam", "sgd"])
+@pytest.mark.parametrize("name", ["am-mem-paper", "am-adam", "am-sgd", "adam", "sgd"])
 def test_l1_makes_weights_exactly_zero_and_spares_biases(name: str, make_blocks: MakeBlocks) -> None:
     dense, sparse = (
         create_learner(name, NET, hyperparameters={"lambda_w": strength}, scale=NoScale(), seed=0, device=CPU)

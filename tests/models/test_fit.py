@@ -56,7 +56,7 @@ def test_epochs_are_the_learners_own_steps_in_a_new_order_each(make_blocks: Make
     assert seen == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["am-mem", "am-adam"])
+@pytest.mark.parametrize("name", ["am-mem-paper", "am-adam"])
 def test_offline_an_epoch_is_one_iteration_over_the_whole_set(name: str, make_blocks: MakeBlocks) -> None:
     [(x, y, w)] = make_blocks([20], seed=0)
     offline, by_hand = create(name), create(name)
@@ -93,7 +93,7 @@ def test_counts_out_of_range_are_refused_by_name(argument: str, value: int) -> N
         fit(create("sgd"), torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64), **arguments)
 
 
-@pytest.mark.parametrize("name", ["am-mem", "am-adam"])
+@pytest.mark.parametrize("name", ["am-mem-paper", "am-adam"])
 def test_offline_variants_learn_the_digits(name: str) -> None:
     x, y = digits()
     learner = create(name, Architecture(64, (60,), 10), **({"lr": 0.01} if name == "am-adam" else {"eta": 0.5}))

@@ -17,9 +17,9 @@ MakeBlocks = Callable[..., list[Block]]
 
 SMALL, WIDE, TALL = (Architecture(n, (8, 6), m) for n, m in ((5, 3), (7, 3), (7, 5)))
 VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in LEARNERS] + [
-    ("am-mem", {"window": 3}),
-    ("am-mem", {"rescaling": "minibatch"}),
-    ("am-mem", {"solve_every": 8}),
+    ("am-mem-paper", {"window": 3}),
+    ("am-mem-paper", {"rescaling": "minibatch"}),
+    ("am-mem-paper", {"solve_every": 8}),
 ]
 
 

@@ -21,7 +21,7 @@ def test_a_name_makes_the_learner_that_the_table_says(name: str) -> None:
 
 
 def test_hyperparameters_arrive() -> None:
-    sgd, am_mem = create("sgd", lr=0.5), create("am-mem", mu=0.25, solver="ridge")
+    sgd, am_mem = create("sgd", lr=0.5), create("am-mem-paper", mu=0.25, solver="ridge")
     assert isinstance(sgd, SgdBackprop)
     assert isinstance(am_mem, AMMem)
     assert sgd.hyperparameters.lr == 0.5
@@ -42,13 +42,21 @@ def test_an_unknown_hyperparameter_is_refused_by_name() -> None:
 
 NAN, INF = float("nan"), float("inf")
 OUT_OF_RANGE: list[tuple[str, str, Any]] = [
-    *(("am-mem", name, value) for name in ("mu", "eta", "ridge", "top_gain", "horizon") for value in (0, -1, NAN, INF)),
-    *(("am-mem", "mu_increment", value) for value in (-1e-9, NAN, INF)),
-    *(("am-mem", "mu_max", value) for value in (0.05, NAN, INF)),
-    *(("am-mem", "code_iterations", value) for value in (-1, 2.5)),
-    *(("am-mem", "code_momentum", value) for value in (-0.1, 1.0, NAN)),
-    *(("am-mem", "sweeps", value) for value in (0, 1.5)),
-    ("am-mem", "solver", "newton"),
+    *(
+        ("am-mem-paper", name, value)
+        for name in ("mu", "eta", "ridge", "top_gain", "horizon")
+        for value in (0, -1, NAN, INF)
+    ),
+    *(("am-mem-paper", "mu_increment", value) for value in (-1e-9, NAN, INF)),
+    *(("am-mem-paper", "mu_max", value) for value in (0.05, NAN, INF)),
+    *(("am-mem-paper", "code_iterations", value) for value in (-1, 2.5)),
+    *(("am-mem-paper", "code_momentum", value) for value in (-0.1, 1.0, NAN)),
+    *(("am-mem-paper", "sweeps", value) for value in (0, 1.5)),
+    ("am-mem-paper", "solver", "newton"),
+    *(("am-mem", name, value) for name in ("ridge", "mu", "averaging", "top_ridge") for value in (0, -1, NAN, INF)),
+    *(("am-mem", "share", value) for value in (-1, NAN, INF)),
+    *(("am-mem", "horizons", value) for value in ((), (5.0,), (0.5, 3.0), (9.0, 3.0), (None, 3.0), (3.0, NAN))),
+    *(("am-mem", name, -1) for name in ("recent", "tolerance", "code_iterations", "code_momentum")),
     *((learner, "lr", value) for learner in ("adam", "sgd") for value in (0, -1, NAN, INF)),
     *(("dtp", name, value) for name in ("lr", "inverse_lr", "target_step") for value in (0, -1, NAN, INF)),
     *(("dtp", "noise", value) for value in (-1, NAN, INF)),

@@ -35,13 +35,13 @@ def test_an_equal_spec_answers_200_however_it_is_written(http: TestClient) -> No
     created = http.put(M, json=SPEC).json()
     spelled_out = created["spec"]
     mu = spelled_out["hyperparameters"]["mu"]
-    fewer = {name: value for name, value in spelled_out["hyperparameters"].items() if name != "sweeps"}
+    fewer = {name: value for name, value in spelled_out["hyperparameters"].items() if name != "share"}
     for spec in (
         SPEC,
         spelled_out,
         dict(reversed(spelled_out.items())),
         SPEC | {"hyperparameters": {"mu": mu}},
-        SPEC | {"hyperparameters": fewer | {"mu_increment": 0}},
+        SPEC | {"hyperparameters": fewer | {"mu": mu}},
         SPEC | {"block": {"size": 4, "wait_ms": 1.0}, "retain_s": 3600, "scale": "running"},
     ):
         answer = http.put(M, json=spec)

@@ -60,7 +60,14 @@ def test_whatever_was_learned_can_be_read_back_and_is_within_the_limit(
     hidden: list[int], classes: list[Any], scale: Any, horizon: float | None, offset: float, spread: float,
     blocks: int, seed: int,
 ) -> None:  # fmt: skip
-    spec = ModelSpec(inputs=4, hidden=hidden, classes=classes, scale=scale, hyperparameters={"horizon": horizon})
+    spec = ModelSpec(
+        inputs=4,
+        hidden=hidden,
+        classes=classes,
+        scale=scale,
+        learner="am-mem-paper",
+        hyperparameters={"horizon": horizon},
+    )
     fold = learned(spec, blocks, seed=seed, offset=offset, scale=spread)
     content = written(fold)
     assert len(content) <= exchange.most_bytes(spec)
@@ -72,7 +79,14 @@ def test_whatever_was_learned_can_be_read_back_and_is_within_the_limit(
 def test_a_stream_that_drifts_far_and_mixes_scales_leaves_a_state_that_can_be_read(
     scale: Any, horizon: float | None
 ) -> None:
-    spec = ModelSpec(inputs=6, hidden=[5], classes=["no", "yes"], scale=scale, hyperparameters={"horizon": horizon})
+    spec = ModelSpec(
+        inputs=6,
+        hidden=[5],
+        classes=["no", "yes"],
+        scale=scale,
+        learner="am-mem-paper",
+        hyperparameters={"horizon": horizon},
+    )
     fold = Fold(spec, device="cpu")
     draw = torch.Generator().manual_seed(0)
     for drift in [0.0, *[1e6] * 100, *[0.0] * 50]:

@@ -32,7 +32,7 @@ def test_only_inputs_and_classes_must_be_given() -> None:
     completed = spec()
     assert completed.label_type == "string"
     assert completed.hidden == [100, 100]
-    assert {"mu", "eta", "horizon"} <= completed.hyperparameters.keys()
+    assert {"mu", "share", "horizons"} <= completed.hyperparameters.keys()
     assert refused(inputs=None) == [("inputs", None)]
 
 
@@ -45,7 +45,7 @@ def test_only_inputs_and_classes_must_be_given() -> None:
         {"classes": ["", "ü☃\0", "a" * 256]},
         {"scale": {"mean": [1, 2, 3], "deviation": 0.5}},
         {"scale": {"mean": 0.1}},
-        {"hyperparameters": {"mu": 1, "mu_max": 10**9, "horizon": 100}},
+        {"hyperparameters": {"mu": 1, "share": 0, "horizons": [100, None]}},
         {"seed": 2**63 - 1, "retain_s": 1e-3, "block": {"wait_ms": 0}},
     ],
 )
@@ -119,7 +119,7 @@ def test_booleans_and_integers_make_different_specs() -> None:
         ({"hyperparameters": {"mu": True}}, "hyperparameters.mu", True),
         ({"hyperparameters": {"mu": float("nan")}}, "hyperparameters.mu", "nan"),
         ({"hyperparameters": {"mu": {"a": [1]}}}, "hyperparameters.mu", "{'a': [1]}"),
-        ({"hyperparameters": {"solver": "other"}}, "hyperparameters.solver", "other"),
+        ({"learner": "am-mem-paper", "hyperparameters": {"solver": "other"}}, "hyperparameters.solver", "other"),
         ({"hyperparameters": []}, "hyperparameters", "[]"),
     ],
 )
@@ -132,10 +132,18 @@ def test_several_bad_fields_are_all_named() -> None:
 
 
 def test_the_state_is_as_large_as_it_says() -> None:
-    for changes in ({}, {"hidden": [7]}, {"inputs": 50, "hidden": [30, 20, 10], "classes": [*"abcdef"]}):
+    paper = {"learner": "am-mem-paper"}
+    windowed = paper | {"hyperparameters": {"window": 3}}
+    for changes in (
+        {},
+        paper,
+        windowed,
+        {"hidden": [7]},
+        {"inputs": 50, "hidden": [30, 20, 10], "classes": [*"abcdef"]},
+    ):
         asked = spec(**changes)
         tensors = asked.create_learner("cpu").state_dict()
-        matrices = {name: t for name, t in tensors.items() if t.ndim == 2}
+        matrices = {name: t for name, t in tensors.items() if t.ndim >= 2}
         assert asked.state_bytes() == sum(t.numel() * t.element_size() for t in matrices.values())
 
 
