@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from benchmarks.datasets import Dataset
+
 
 class Learns(Protocol):
     """What can be run prequentially: the learners of `models`, the trivial baselines, a service behind HTTP."""
@@ -33,3 +35,8 @@ def prequential(learner: Learns, x: Tensor, y: Tensor, block: int) -> Iterator[i
 def prequential_accuracy(learner: Learns, x: Tensor, y: Tensor, block: int) -> float:
     """Share of all samples, from the very first, that were predicted right before they were learned."""
     return sum(prequential(learner, x, y, block)) / len(y)
+
+
+def accuracy(learner: Learns, data: Dataset) -> float:
+    """Share of `data` that is predicted right now."""
+    return float((learner.predict(data.x).argmax(dim=1) == data.y).float().mean())
