@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.datasets import Split, digits, images, table
-from benchmarks.scenario import MissingDataError, Plan, RunScale
+from benchmarks.scenario import MissingDataError, Plan, RunScale, Variant
 from benchmarks.scenarios.online import CHECKPOINTS, STEP_SIZES, TRIAL_SEED, Stream
 from models import Architecture
 
@@ -37,8 +37,8 @@ PLAN = Plan(RunScale.QUICK, seeds=2)
 def test_a_table_is_split_the_same_way_every_time_and_every_row_is_used_once(split: Split, tmp_path: Path) -> None:
     parts = (split.train, split.validation, split.test)
     assert [len(part.y) for part in parts] == [1295, 143, 359]
-    together = torch.cat([part.x for part in parts]).unique(dim=0)
-    assert torch.equal(together, digits().x.unique(dim=0))
+    together = torch.unique(torch.cat([part.x for part in parts]), dim=0)
+    assert torch.equal(together, torch.unique(digits().x, dim=0))
     table.cache_clear()
     assert torch.equal(table(tmp_path, "letter").test.x, split.test.x)
     assert len(split.everything_but_test.y) == 1295 + 143
@@ -73,7 +73,7 @@ def test_finals_run_every_method_at_what_won(stream: Stream) -> None:
 
 def test_a_pass_reports_the_stream_the_checkpoints_and_the_end(stream: Stream, split: Split) -> None:
     net = Architecture(64, (30,), 10)
-    variant = {"lr": 0.005, "scale": "pooled"}
+    variant: Variant = {"lr": 0.005, "scale": "pooled"}
     figures = stream.measure(split.everything_but_test, split.test, net, "adam", variant, 0)["adam"]
     assert set(figures) == {"prequential", *(f"test@{blocks}" for blocks in CHECKPOINTS), "test"}
     assert figures["test@5"] < figures["test@50"] < figures["test"]
