@@ -39,16 +39,16 @@ def _grid(**values: Sequence[float]) -> list[Variant]:
     return [dict(zip(values, point, strict=True)) for point in product(*values.values())]
 
 
-_REPLAY = _grid(lr=(0.05, 0.15), steps=(1, 2))
+_REPLAY = _grid(lr=(0.1, 0.2), steps=(1, 2))
 GRIDS: Mapping[str, list[Variant]] = {
     "sgd": _grid(lr=(0.01, 0.03, 0.1, 0.3)),
     "adam": _grid(lr=(2e-4, 5e-4, 2e-3, 5e-3)),
-    "ewc": _grid(lr=(0.03, 0.1), strength=(100.0, 10_000.0)),
+    "ewc": _grid(lr=(0.03, 0.1), strength=(10.0, 100.0)),
     **dict.fromkeys((*CAPACITIES, EQUAL), _REPLAY),
-    "slda": _grid(shrinkage=(1e-4, 1e-3, 1e-2, 1e-1)),
-    "slda-random": _grid(shrinkage=(1e-6, 1e-5, 1e-4, 1e-3)),
+    "slda": _grid(shrinkage=(1e-3, 1e-2, 1e-1, 3e-1)),
+    "slda-random": _grid(shrinkage=(1e-5, 1e-4, 1e-3, 1e-2)),
     "random-ridge": _grid(ridge=(1e-6, 1e-5, 1e-4, 1e-3)),
-    JOINT: _grid(lr=(2e-4, 5e-4, 2e-3, 5e-3)),
+    JOINT: _grid(lr=(5e-4, 2e-3, 5e-3, 1e-2)),
 }
 """Method → its points, four each."""
 

@@ -58,7 +58,7 @@ def test_rivals_are_tuned_with_equal_budgets_and_never_see_the_reported_seeds(st
     assert {cell.seed for cell in trials} == {TRIAL_SEED}
     for net in ("64-30-10", "64-20-20-10"):
         tried = [cell.method for cell in trials if cell.net == net]
-        assert {method: tried.count(method) for method in tried} == dict.fromkeys(STEP_SIZES, 5)
+        assert {method: tried.count(method) for method in tried} == dict.fromkeys(STEP_SIZES, 6)
 
 
 def test_finals_run_every_method_at_what_won(stream: Stream) -> None:
