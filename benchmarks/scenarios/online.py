@@ -23,7 +23,7 @@ CHECKPOINTS = (5, 20, 50, 100)
 SCALES: Mapping[str, InputScale] = {"pooled": PooledScale(), "running": RunningScale()}
 UNTUNED = ("am-mem", "am-mem-paper")
 STEP_SIZES: Mapping[str, tuple[float, ...]] = {
-    "am-adam": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2),
+    "am-adam": (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
     "adam": (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
     "sgd": (0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 }
