@@ -13,10 +13,11 @@ from rich.table import Table
 
 from benchmarks import provenance
 from benchmarks.kept_cells import FOLDER, KeptCells
-from benchmarks.metrics import collect
+from benchmarks.metrics import Metrics, collect, winners
+from benchmarks.plot import draw
 from benchmarks.report import as_json, as_tables, notes
 from benchmarks.runner import Measured, measure_cells, torch_threads
-from benchmarks.scenario import MissingDataError, Plan, RunScale, Scenario
+from benchmarks.scenario import Cell, MissingDataError, Plan, RunScale, Scenario
 from benchmarks.scenarios import SCENARIOS
 
 INTERRUPTED = 130
@@ -60,7 +61,7 @@ def run_scenario(
     if fresh:
         kept.forget()
     try:
-        metrics = collect(_measured(scenario, plan, kept), scenario.best_by, scenario.over_seeds)
+        metrics = _measured(scenario, plan, kept)
     except MissingDataError as missing:
         _refuse(str(missing))
     except KeyboardInterrupt:
@@ -69,21 +70,33 @@ def run_scenario(
     if json_file is not None:
         report: dict[str, Any] = as_json(scenario, plan, commit, machine, metrics)
         json_file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        if scenario.plot is not None:
+            draw(metrics, scenario.plot, scenario.name, json_file.with_suffix(".png"))
     for table in as_tables(scenario, plan, metrics):
         output.print(table)
     for note in notes(scenario, plan, metrics):
         output.print(f"note: {note}", markup=False, highlight=False)
 
 
-def _measured(scenario: Scenario, plan: Plan, kept: KeptCells) -> list[Measured]:
-    cells = list(scenario.cells(plan))
+def _measured(scenario: Scenario, plan: Plan, kept: KeptCells) -> Metrics:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    measured = []
     with torch_threads(scenario.threads), Progress(*columns, console=messages) as progress:
-        task = progress.add_task(scenario.name, total=len(cells))
-        for one in measure_cells(cells, kept):
-            measured.append(one)
-            progress.update(task, advance=1, description=f"{scenario.name} {one.cell.method} {one.cell.at}".rstrip())
+        measured = _measured_cells(scenario.name, list(scenario.cells(plan)), kept, progress)
+        if scenario.finals is None:
+            return collect(measured, scenario.best_by, scenario.over_seeds)
+        won, at_edge = winners(measured, scenario.best_by)
+        finals = list(scenario.finals(plan, won))
+        metrics = collect(_measured_cells(scenario.name, finals, kept, progress), scenario.best_by, scenario.over_seeds)
+        metrics.at_edge.extend(at_edge)
+        return metrics
+
+
+def _measured_cells(name: str, cells: list[Cell], kept: KeptCells, progress: Progress) -> list[Measured]:
+    task = progress.add_task(name, total=len(cells))
+    measured = []
+    for one in measure_cells(cells, kept):
+        measured.append(one)
+        progress.update(task, advance=1, description=f"{name} {one.cell.method} {one.cell.at}".rstrip())
     return measured
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -61,25 +62,69 @@ class Split:
     validation: Dataset
     test: Dataset
 
+    @cached_property
+    def everything_but_test(self) -> Dataset:
+        """What there is to learn once everything is chosen."""
+        parts = (self.train, self.validation)
+        return Dataset(self.train.name, torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
+
+
+HOMES = {
+    "mnist_full": "60,000 and 10,000 images of 28 x 28 bytes, labels from 0; http://yann.lecun.com/exdb/mnist has them",
+    "fashion_mnist_full": "the same shapes as MNIST; https://github.com/zalandoresearch/fashion-mnist has them",
+    "higgs_subset": "rows of 28 features; https://archive.ics.uci.edu/dataset/280/higgs has 11 million",
+    "letter": "20,000 rows of 16 features; https://archive.ics.uci.edu/dataset/59/letter+recognition has them",
+}
+"""What a file of `--data` holds and who has it."""
+
+
+def mnist(folder: Path | None) -> Split:
+    """MNIST as appendix D.1 splits it. Raises: MissingDataError."""
+    return images(folder, "mnist_full")
+
 
 @cache
-def mnist(folder: Path | None) -> Split:
-    """MNIST as appendix D.1 splits it: 50,000 to learn, the last 10,000 of its training set to choose, its test set.
+def images(folder: Path | None, name: str) -> Split:
+    """50,000 images to learn, the last 10,000 of the training set to choose, the official test set.
 
     Raises: MissingDataError.
     """
-    if folder is None or not (folder / "mnist_full.npz").exists():
+    arrays = _arrays(folder, name, ("x_train", "y_train", "x_test", "y_test"))
+    x, x_test = (torch.tensor(arrays[key]).flatten(1).float() for key in ("x_train", "x_test"))
+    y, y_test = (torch.tensor(arrays[key]).long() for key in ("y_train", "y_test"))
+    short = name.removesuffix("_full")
+    return Split(
+        Dataset(short, x[:50_000], y[:50_000]),
+        Dataset(short, x[50_000:], y[50_000:]),
+        Dataset(short, x_test, y_test),
+    )
+
+
+@cache
+def table(folder: Path | None, name: str) -> Split:
+    """20 % of the rows to report, 10 % of the others to choose, the rest to learn; the same rows in every run.
+
+    Raises: MissingDataError.
+    """
+    arrays = _arrays(folder, name, ("x", "y"))
+    x, y = Dataset(name, torch.tensor(arrays["x"]).float(), torch.tensor(arrays["y"]).long()).shuffled(seed=0)
+    test = len(y) // 5
+    validation = test + (len(y) - test) // 10
+    return Split(
+        Dataset(name, x[validation:], y[validation:]),
+        Dataset(name, x[test:validation], y[test:validation]),
+        Dataset(name, x[:test], y[:test]),
+    )
+
+
+def _arrays(folder: Path | None, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    if folder is None or not (folder / f"{name}.npz").exists():
+        title = {"mnist_full": "MNIST", "fashion_mnist_full": "Fashion-MNIST"}.get(name, name)
         raise MissingDataError(
-            "MNIST is needed: --data FOLDER with a mnist_full.npz of x_train, y_train, x_test, y_test "
-            "(60,000 and 10,000 images of 28 x 28 bytes, labels from 0; http://yann.lecun.com/exdb/mnist has them)"
+            f"{title} is needed: --data FOLDER with a {name}.npz of {', '.join(keys)} ({HOMES[name]})"
         )
-    with numpy.load(folder / "mnist_full.npz") as arrays:
-        x, y = (torch.tensor(arrays[name]) for name in ("x_train", "y_train"))
-        test = Dataset(
-            "mnist", torch.tensor(arrays["x_test"]).flatten(1).float(), torch.tensor(arrays["y_test"]).long()
-        )
-    x, y = x.flatten(1).float(), y.long()
-    return Split(Dataset("mnist", x[:50_000], y[:50_000]), Dataset("mnist", x[50_000:], y[50_000:]), test)
+    with numpy.load(folder / f"{name}.npz") as arrays:
+        return {key: arrays[key] for key in keys}
 
 
 @cache

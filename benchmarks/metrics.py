@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 
 from benchmarks.runner import Measured
-from benchmarks.scenario import Combine, Variant
-
-Group = tuple[str, str, str]
-"""(method, net, at): among the variants of a group the best one is reported."""
+from benchmarks.scenario import Combine, Group, Variant, Winners
 
 
 @dataclass
@@ -34,15 +31,32 @@ class Metrics:
 def collect(measured: Iterable[Measured], best_by: str, over_seeds: Mapping[str, Combine] | None = None) -> Metrics:
     """Args: best_by, over_seeds: as in `Scenario`."""
     metrics = Metrics()
-    for (method, net, at), variants in _groups(measured).items():
-        best = variants[0]
-        if len(variants) > 1:
-            best = max(variants, key=lambda seeds: mean(one.figures[method][best_by] for one in seeds))
+    for group, variants in _groups(measured).items():
+        method, net, at = group
+        best = _best(variants, method, best_by)
         suffix = f"@{at}" if at else ""
         _add_figures(metrics, best, net, suffix, over_seeds or {})
-        if len(variants) > 1:
-            _add_choice(metrics, best, variants, f"{method}/{net}", suffix)
+        for parameter, value in _numbers(best) if len(variants) > 1 else ():
+            metrics.values[f"{method}/{net}/{parameter}{suffix}"] = value
+        metrics.at_edge.extend(_edges(group, best, variants))
     return metrics
+
+
+def winners(measured: Iterable[Measured], best_by: str) -> tuple[Winners, list[str]]:
+    """The variant of each group with the best mean; and which lie at the end of their grid, in words."""
+    won: dict[Group, Variant] = {}
+    at_edge: list[str] = []
+    for group, variants in _groups(measured).items():
+        best = _best(variants, group[0], best_by)
+        won[group] = best[0].cell.variant
+        at_edge.extend(_edges(group, best, variants))
+    return won, at_edge
+
+
+def _best(variants: list[list[Measured]], method: str, best_by: str) -> list[Measured]:
+    if len(variants) == 1:
+        return variants[0]
+    return max(variants, key=lambda seeds: mean(one.figures[method][best_by] for one in seeds))
 
 
 def _groups(measured: Iterable[Measured]) -> dict[Group, list[list[Measured]]]:
@@ -71,13 +85,17 @@ def _add_figures(
                 metrics.chosen[key] = variant
 
 
-def _add_choice(
-    metrics: Metrics, best: list[Measured], variants: list[list[Measured]], prefix: str, suffix: str
-) -> None:
-    for parameter, value in best[0].cell.variant.items():
-        if isinstance(value, str):
-            continue
-        metrics.values[f"{prefix}/{parameter}{suffix}"] = value
-        tried = [float(seeds[0].cell.variant[parameter]) for seeds in variants]
-        if value in (min(tried), max(tried)):
-            metrics.at_edge.append(f"{prefix}: {parameter}{suffix} {value:g} is at the edge of its grid")
+def _numbers(seeds: list[Measured]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in seeds[0].cell.variant.items() if not isinstance(value, str)]
+
+
+def _edges(group: Group, best: list[Measured], variants: list[list[Measured]]) -> list[str]:
+    """Of what has at least three values in the grid: with two, each is an edge."""
+    method, net, at = group
+    edges = []
+    for parameter, value in _numbers(best):
+        tried = {float(seeds[0].cell.variant[parameter]) for seeds in variants}
+        if len(tried) > 2 and value in (min(tried), max(tried)):
+            suffix = f"@{at}" if at else ""
+            edges.append(f"{method}/{net}: {parameter}{suffix} {value:g} is at the edge of its grid")
+    return edges

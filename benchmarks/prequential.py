@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from benchmarks.datasets import Dataset
+
 
 class Learns(Protocol):
     """What can be run prequentially: the learners of `models`, the trivial baselines, a service behind HTTP."""
@@ -48,3 +50,8 @@ def cohens_kappa(predicted: Tensor, y: Tensor) -> float:
     by_chance = float(shares @ predicted_shares)
     accuracy = float((predicted == y).double().mean())
     return (accuracy - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
+
+
+def accuracy(learner: Learns, data: Dataset) -> float:
+    """Share of `data` that is predicted right now."""
+    return float((learner.predict(data.x).argmax(dim=1) == data.y).float().mean())

@@ -53,6 +53,8 @@ def _table(title: str, metrics: Metrics, figures: Mapping[str, list[str]]) -> Ta
 
 def _number(metrics: Metrics, key: str) -> str:
     value, spread = metrics.values[key], metrics.values.get(f"{key}/sd")
+    if value >= 10_000:
+        return f"{value:,.0f}" if not spread else f"{value:,.0f} ± {spread:,.0f}"
     digits = 4 if abs(value) < 1 else 2
     return f"{value:.{digits}f}" if spread is None else f"{value:.{digits}f} ± {spread:.{digits}f}"
 

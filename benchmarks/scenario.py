@@ -15,6 +15,10 @@ Figures = dict[str, dict[str, float]]
 Variant = Mapping[str, float | str]
 """One point of a method's grid, for instance {"lr": 0.005, "scale": "running"}."""
 
+Group = tuple[str, str, str]
+"""(method, net, at): among the variants of a group the best one is reported."""
+
+Winners = Mapping[Group, Variant]
 
 Combine = Callable[[Sequence[float]], float]
 """Numbers of several seeds → one."""
@@ -65,6 +69,16 @@ def no_notes(plan: Plan) -> list[str]:
 
 
 @dataclass(frozen=True)
+class Axes:
+    """Of a plot with a line per method: the figures, and how they are written at their axes."""
+
+    x: str
+    y: str
+    x_label: str
+    y_label: str
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A named family of cells.
 
@@ -78,6 +92,9 @@ class Scenario:
         threads: torch's, while it runs; None leaves torch's choice.
         over_seeds: figure → how its numbers over the seeds become one, where that is not their mean.
         notes: what a reader of the figures must know of a plan, above all what it leaves out.
+        finals: what is measured and reported at the variants that won among `cells`, which then only choose; None
+            reports the winners as they were measured.
+        plot: what is drawn beside the JSON, if anything.
     """
 
     name: str
@@ -89,6 +106,8 @@ class Scenario:
     threads: int | None = None
     over_seeds: Mapping[str, Combine] = field(default_factory=dict)
     notes: Callable[[Plan], list[str]] = no_notes
+    finals: Callable[[Plan, Winners], Iterable[Cell]] | None = None
+    plot: Axes | None = None
 
 
 class MissingDataError(Exception):

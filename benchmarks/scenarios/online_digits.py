@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-import torch
-
 from benchmarks.baselines import BASELINES
 from benchmarks.datasets import Dataset, digits
-from benchmarks.prequential import prequential_accuracy
+from benchmarks.prequential import prequential
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario, Variant, two_hidden_layers
-from models import InputScale, PooledScale, RunningScale, create_learner
+from benchmarks.scenarios.online import SCALES, UNTUNED, create
 
 BLOCKS = (1, 8, 64)
 NET = two_hidden_layers(64, 100, 10)
-SCALES: dict[str, InputScale] = {"pooled": PooledScale(), "running": RunningScale()}
+SKIPPED = 256
+"""Samples at the start that `prequential_after256` leaves out, a multiple of every block size."""
 STEP_SIZES = {
+    "am-adam": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
     "adam": (1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 1e-2, 2e-2, 3e-2),
     "sgd": (5e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
 }
-QUICK_STEP_SIZES_AT_BLOCK_1 = {"adam": (1e-3, 2e-3, 3e-3), "sgd": (1e-2, 2e-2, 3e-2)}
+QUICK_STEP_SIZES_AT_BLOCK_1 = {"am-adam": (1e-3, 2e-3), "adam": (1e-3, 2e-3, 3e-3), "sgd": (1e-2, 2e-2, 3e-2)}
 """Around the best of the whole grid: 1,797 steps a run make block 1 the dear one."""
 
 
@@ -41,7 +41,7 @@ def cells(plan: Plan) -> Iterator[Cell]:
 
 
 def methods(plan: Plan, block: int) -> Iterator[tuple[str, Variant]]:
-    for method in ("am-mem", "am-mem-paper"):
+    for method in UNTUNED:
         yield method, {"scale": "pooled"}
     narrowed = plan.scale is RunScale.QUICK and block == 1
     for method, step_sizes in (QUICK_STEP_SIZES_AT_BLOCK_1 if narrowed else STEP_SIZES).items():
@@ -55,27 +55,24 @@ def methods(plan: Plan, block: int) -> Iterator[tuple[str, Variant]]:
 def measure(data: Dataset, method: str, variant: Variant, block: int, seed: int) -> Figures:
     """The seed is the order of the samples and the initialisation."""
     x, y = data.shuffled(seed)
-    if method in BASELINES:
-        return {method: {"prequential": prequential_accuracy(BASELINES[method](NET.outputs), x, y, block)}}
-    learner = create_learner(
-        method,
-        NET,
-        hyperparameters={name: value for name, value in variant.items() if name != "scale"},
-        scale=SCALES[str(variant["scale"])],
-        seed=seed,
-        device=torch.device("cpu"),
-    )
-    return {method: {"prequential": prequential_accuracy(learner, x, y, block)}}
+    right = list(prequential(create(NET, method, variant, seed), x, y, block))
+    return {
+        method: {
+            "prequential": sum(right) / len(y),
+            f"prequential_after{SKIPPED}": sum(right[SKIPPED // block :]) / (len(y) - SKIPPED),
+        }
+    }
 
 
 def notes(plan: Plan) -> list[str]:
-    if plan.scale is not RunScale.QUICK:
-        return []
-    tried = "; ".join(
-        f"{method} {', '.join(f'{lr:g}' for lr in step_sizes)} (of {len(STEP_SIZES[method])})"
-        for method, step_sizes in QUICK_STEP_SIZES_AT_BLOCK_1.items()
-    )
-    return [f"quick tries fewer step sizes at block 1: {tried}"]
+    told = ["the best of each grid is chosen by the prequential accuracy that is reported, which flatters the tuned"]
+    if plan.scale is RunScale.QUICK:
+        tried = "; ".join(
+            f"{method} {', '.join(f'{lr:g}' for lr in step_sizes)} (of {len(STEP_SIZES[method])})"
+            for method, step_sizes in QUICK_STEP_SIZES_AT_BLOCK_1.items()
+        )
+        told.append(f"quick tries fewer step sizes at block 1: {tried}")
+    return told
 
 
 ONLINE_DIGITS = Scenario(

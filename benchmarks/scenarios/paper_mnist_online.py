@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks.baselines import MostFrequent
-from benchmarks.datasets import Dataset, Split, mnist
-from benchmarks.prequential import Learns
+from benchmarks.datasets import Split, mnist
+from benchmarks.prequential import Learns, accuracy
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario, Variant
 from models import Architecture, PooledScale, create_learner
 
@@ -111,10 +111,6 @@ def notes(plan: Plan) -> list[str]:
         *(["quick leaves out the ends of each grid"] if plan.scale is RunScale.QUICK else []),
         "inputs: global running mean and deviation (`pooled`)",
     ]
-
-
-def accuracy(learner: Learns, data: Dataset) -> float:
-    return float((learner.predict(data.x).argmax(dim=1) == data.y).float().mean())
 
 
 PAPER_MNIST_ONLINE = Scenario(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from benchmarks import provenance
 from benchmarks.cli import app
-from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario
+from benchmarks.scenario import Axes, Cell, Figures, Plan, RunScale, Scenario, Winners
 from benchmarks.scenarios import SCENARIOS
 
 
@@ -68,7 +69,7 @@ def metrics_of(result: Result, file: Path) -> dict[str, float]:
 def test_list_shows_every_scenario_with_what_it_measures_and_needs(run: Any) -> None:
     result = run("list")
     assert result.exit_code == 0
-    for name in ("faults", "online.digits", "recovery", "step-time", "toy"):
+    for name in SCENARIOS:
         assert name in result.stdout
     assert "mnist_full.npz" in result.stdout
 
@@ -76,9 +77,7 @@ def test_list_shows_every_scenario_with_what_it_measures_and_needs(run: Any) -> 
 def test_an_unknown_scenario_is_one_line_that_names_the_known_ones(run: Any) -> None:
     result = run("run", "online.digit")
     assert result.exit_code == 2
-    streams = "streams.elec2, streams.sea, streams.chessboard, streams.spam"
-    known = f"faults, online.digits, paper.mnist-online, recovery, step-time, {streams}, toy"
-    assert result.stderr == f"error: unknown scenario 'online.digit'; there are: {known}\n"
+    assert result.stderr == f"error: unknown scenario 'online.digit'; there are: {', '.join(SCENARIOS)}\n"
 
 
 def test_the_json_has_means_deviations_chosen_step_sizes_and_where_they_come_from(run: Any, tmp_path: Path) -> None:
@@ -149,6 +148,25 @@ def test_fresh_measures_everything_again(run: Any, toy: Toy) -> None:
     run("run", "toy")
     run("run", "toy", "--fresh")
     assert len(toy.done) == 16
+
+
+def test_finals_are_measured_at_what_won_and_reported_without_the_trials(
+    run: Any, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finals(plan: Plan, winners: Winners) -> Iterator[Cell]:
+        variant = winners["tuned", "2-3-2", "block8"]
+        for seed in (10, 11):
+            measure = toy.measure("tuned", float(variant["lr"]), seed)
+            yield Cell("tuned", "2-3-2", seed, measure, at="block8", variant=variant)
+
+    axes = Axes("prequential@block8", "prequential@block8", "x", "y")
+    monkeypatch.setitem(SCENARIOS, "toy", dataclasses.replace(toy.scenario(), finals=finals, plot=axes))
+    metrics = metrics_of(run("run", "toy", "--json", "out.json"), tmp_path / "out.json")
+    assert metrics["tuned/2-3-2/prequential@block8"] == pytest.approx(0.9 - 0.105)
+    assert not any(key.startswith("steady") for key in metrics)
+    assert len(toy.done) == 8 + 2
+    assert json.loads((tmp_path / "out.json").read_text())["chosen"] == {"tuned/2-3-2/prequential@block8": {"lr": 2.0}}
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_json_file_that_cannot_be_written_is_refused_before_any_work(run: Any, toy: Toy) -> None:
