@@ -121,7 +121,8 @@ class AnchoredAMMem(BlockLearner):
         slots |= {f"averaged.{layer}": W.clone() for layer, W in enumerate(hidden, start=1)}
         for layer, W in enumerate(hidden, start=1):
             slots[f"A.{layer}"] = torch.zeros(W.shape[1], W.shape[1], dtype=torch.float64, device=device)
-        slots |= no_top_memories(count, net.hidden[-1] + 1, net.outputs, device).tensors()
+        tops = no_top_memories(count, net.hidden[-1] + 1, net.outputs, device)
+        slots |= {name: tensor.clone() for name, tensor in tops.tensors().items()}
         slots |= _named("errors", ErrorRates.unknown(count, device))
         if net.loss.classes:
             slots |= Presence.unknown(net.outputs, device).tensors()
@@ -181,7 +182,7 @@ class AnchoredAMMem(BlockLearner):
         if not self.net.loss.classes:
             return waits, rates.updated((scores - targets).square().sum(dim=2).T, counts, tau=tau)
         served = scores.index_select(0, self._choice(rates, waits).unsqueeze(0))[0]
-        slots["temperature"] = updated_temperature(slots["temperature"], served, targets, counts, tau=tau)
+        slots["temperature"] = updated_temperature(slots["temperature"], served, targets, counts, tau=tau / 5)
         presence = Presence.from_tensors(slots).updated(targets, w, tau=tau)
         slots |= presence.tensors()
         if self.hyperparameters.wait_for_absent:

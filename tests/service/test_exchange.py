@@ -19,7 +19,7 @@ from service.repositories.checkpoints import Position
 from service.spec import ModelSpec
 from tests.service.snapshot_files import File, changed, learned, raw, written
 
-SPEC = ModelSpec(inputs=3, hidden=[5, 4], classes=["no", "yes"])
+SPEC = ModelSpec(learner="am-mem-paper", inputs=3, hidden=[5, 4], classes=["no", "yes"])
 FOLD = learned(SPEC)
 GOOD = written(FOLD)
 
@@ -49,6 +49,7 @@ def test_a_model_with_another_seed_block_and_retention_takes_the_state() -> None
     hidden=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     classes=st.lists(st.text(max_size=8).filter(lambda s: s.isprintable()), min_size=2, max_size=4, unique=True),
     scale=st.sampled_from(["running", "pooled", "none"]),
+    learner=st.sampled_from(["am-mem", "am-mem-paper"]),
     horizon=st.sampled_from([None, 10.0]),
     offset=st.sampled_from([0.0, 1.0, 1e6, -1e-6]),
     spread=st.sampled_from([1.0, 1e-6, 1e6, 0.0]),
@@ -57,7 +58,7 @@ def test_a_model_with_another_seed_block_and_retention_takes_the_state() -> None
 )
 @settings(deadline=None, max_examples=60)
 def test_whatever_was_learned_can_be_read_back_and_is_within_the_limit(
-    hidden: list[int], classes: list[Any], scale: Any, horizon: float | None, offset: float, spread: float,
+    hidden: list[int], classes: list[Any], scale: Any, learner: Any, horizon: float | None, offset: float, spread: float,
     blocks: int, seed: int,
 ) -> None:  # fmt: skip
     spec = ModelSpec(
@@ -65,8 +66,8 @@ def test_whatever_was_learned_can_be_read_back_and_is_within_the_limit(
         hidden=hidden,
         classes=classes,
         scale=scale,
-        learner="am-mem-paper",
-        hyperparameters={"horizon": horizon},
+        learner=learner,
+        hyperparameters={"horizon": horizon} if learner == "am-mem-paper" else {},
     )
     fold = learned(spec, blocks, seed=seed, offset=offset, scale=spread)
     content = written(fold)
@@ -160,7 +161,7 @@ def header_with(**fields: Any) -> Callable[[File], None]:
         (spec_with(hidden=[5, 5]), "manifest.spec.hidden", [5, 5]),
         (spec_with(classes=["yes", "no"]), "manifest.spec.classes", ["yes", "no"]),
         (spec_with(classes=["no", "no"]), "manifest.spec.classes", ["no", "no"]),
-        (spec_with(learner="am-mem-paper"), "manifest.spec.learner", "am-mem-paper"),
+        (spec_with(learner="am-mem", hyperparameters={}), "manifest.spec.learner", "am-mem"),
         (spec_with(scale="none"), "manifest.spec.scale", "none"),
         (spec_with(surprise=1), "manifest.spec.surprise", 1),
         (lambda f: f.manifest["spec"]["hyperparameters"].update(mu=7.0), "manifest.spec.hyperparameters", None),

@@ -47,10 +47,10 @@ def test_partial_fit_is_the_learners_steps_bit_for_bit(learner: str, digits: tup
 
 def test_partial_fit_of_values_is_the_learners_steps_on_standardised_targets_bit_for_bit() -> None:
     X, y = load_diabetes(return_X_y=True)
-    model = AMRegressor(hidden=(20,), block_size=50).fit(X[:100], y[:100])
+    model = AMRegressor(hidden=(20,), learner="am-mem-paper", block_size=50).fit(X[:100], y[:100])
     net = Architecture(10, (20,), 1, loss_name="squared")
     eta = {"eta": 1 / 84}
-    alone = create_learner("am-mem", net, hyperparameters=eta, scale=RunningScale(), seed=0, device=CPU)
+    alone = create_learner("am-mem-paper", net, hyperparameters=eta, scale=RunningScale(), seed=0, device=CPU)
     alone.load_state_dict(model.learner_.state_dict())
     model.partial_fit(X[100:150], y[100:150])
     targets = torch.tensor(y).unsqueeze(1)
@@ -144,7 +144,7 @@ def test_missing_values_are_learned_from_and_predicted_for(digits: tuple[Array, 
         (
             "hyperparameters",
             {"nu": 1.0},
-            r"hyperparameters must be .* keys among code_iterations, .*, not \{'nu': 1\.0\}",
+            r"hyperparameters must be .* keys among .*, not \{'nu': 1\.0\}",
         ),
         ("scale", "robust", "scale must be one of running, pooled, none, .*, not 'robust'"),
         ("block_size", 0, "block_size must be a positive integer, not 0"),
