@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models import Architecture, NoScale, create_learner
+from models.layers import append_one
 from models.network import initial_weights
 
 MakeBlocks = Callable[..., list[tuple[Tensor, Tensor, Tensor]]]
@@ -67,3 +68,22 @@ def test_learning_works_where_the_caller_has_switched_gradients_off(name: str, m
         off.learn(*block)
     assert all(torch.equal(tensor, off.state_dict()[key]) for key, tensor in on.state_dict().items())
     assert not any(tensor.requires_grad for tensor in on.state_dict().values())
+
+
+def test_on_a_net_with_signs_backprop_is_the_straight_through_estimator(make_blocks: MakeBlocks) -> None:
+    """The derivative of the step is left out, that of the tanh beneath it stays: c ↦ tanh c + (sign c − tanh c, a constant)."""
+    net = Architecture(5, (8, 6), 3, ("sign", "tanh"))
+    learner = create_learner("sgd", net, hyperparameters={"lr": 0.1}, scale=NoScale(), seed=3, device=CPU)
+    [(x, y, w)] = make_blocks([8], seed=0, missing=0.0)
+    before = [learner.state_dict()[f"W.{layer}"].clone().requires_grad_() for layer in (1, 2, 3)]
+    c = append_one(x) @ before[0].T
+    binary = c.tanh() + (torch.where(c < 0, -1.0, 1.0) - c.tanh()).detach()
+    output = append_one((append_one(binary) @ before[1].T).tanh()) @ before[2].T
+    loss = (nn.functional.cross_entropy(output, y, reduction="none") * w).mean()
+    gradients = torch.autograd.grad(loss, before)
+    assert learner.learn(x, y, w)
+    assert gradients[0].abs().max() > 0
+    for layer, (W, gradient) in enumerate(zip(before, gradients, strict=True), start=1):
+        torch.testing.assert_close(
+            learner.state_dict()[f"W.{layer}"], W.detach() - 0.1 * gradient, rtol=1e-4, atol=1e-5
+        )
