@@ -14,8 +14,8 @@ from tests.golden.make import FOLDER, SNAPSHOT, learn
 from tests.server import Server
 
 VERSIONS = sorted(path.parent for path in FOLDER.glob("*/expected.json"))
-TOLERANCE = 1e-4
-"""Of probabilities: other machines and versions of torch round otherwise."""
+TOLERANCE = 5e-3
+"""Of probabilities: other machines, thread counts and versions of torch round otherwise, and learning goes on from there."""
 
 
 def test_there_is_a_data_directory() -> None:
