@@ -24,7 +24,7 @@ from models.horizon_choice import ErrorRates
 from models.layers import append_one
 from models.learner_state import LearnerState
 from models.losses import one_hot
-from models.memory import Memory, block_memory
+from models.memory import co_activations
 from models.network import Architecture, Net, Weights, encode_input, sigmas_of
 from models.predictor import Predictor
 from models.presence import Presence
@@ -141,7 +141,7 @@ class AnchoredAMMem(BlockLearner):
         slots = dict(state.slots)
         slots["shift"] = torch.where(state.moments.count == 0, scaling.fill, slots["shift"])
         inputs = scaling(x)
-        targets = one_hot(y, state.weights[-1].T[:1]).float() if self.net.loss.classes else y
+        targets = one_hot(y, self.net.outputs).float() if self.net.loss.classes else y
         tops = TopMemories.from_tensors(slots)
 
         codes, rows = self._encoded(inputs, hidden, averaged)
@@ -155,11 +155,12 @@ class AnchoredAMMem(BlockLearner):
             below = [inputs, *(sigma(c) for sigma, c in zip(self._sigmas, codes, strict=True))]
             moved = []
             for layer, (W, a, new, old) in enumerate(zip(hidden, below, updated, codes, strict=False), start=1):
-                block = block_memory(append_one(a), new - old, w * ~waits)
-                block = block.mapped(scaling.to_fixed(slots["shift"])) if layer == 1 else block
-                A = slots[f"A.{layer}"] = slots[f"A.{layer}"] + block.A
-                seen = Memory(A, block.B).mapped(scaling.from_fixed(slots["shift"])).A if layer == 1 else A
-                moved.append(self._anchored(W, seen, append_one(a), new - old, w, learns))
+                rows_below = append_one(a)
+                block = co_activations(rows_below, w * ~waits)
+                block = scaling.to_fixed(slots["shift"]).congruence(block) if layer == 1 else block
+                A = slots[f"A.{layer}"] = slots[f"A.{layer}"] + block
+                seen = scaling.from_fixed(slots["shift"]).congruence(A) if layer == 1 else A
+                moved.append(self._anchored(W, seen, rows_below, new - old, w, learns))
             hidden = tuple(moved)
             horizon = torch.clamp(hyper.averaging * state.samples, min=n)
             share = torch.where(state.samples == 0, 1.0, 1 - torch.exp(-n / horizon))
@@ -185,11 +186,14 @@ class AnchoredAMMem(BlockLearner):
         slots["temperature"] = updated_temperature(slots["temperature"], served, targets, counts, tau=tau / 5)
         presence = Presence.from_tensors(slots).updated(targets, w, tau=tau)
         slots |= presence.tensors()
-        if self.hyperparameters.wait_for_absent:
-            grown = state.samples + len(w) >= min(tau, 20.0 * self.net.outputs)
-            waits = presence.absent() & grown
-            scores = torch.where(waits & ~presence.present(), -torch.inf, scores)
+        waits = self._waits(presence, state.samples + len(w))
+        scores = torch.where(waits & ~presence.present(), -torch.inf, scores)
         return waits, rates.updated((scores.argmax(dim=2) != y).T, counts, tau=tau)
+
+    def _waits(self, presence: Presence, samples: Tensor) -> Tensor:
+        """Whether classes are absent for which the hidden layers wait, once enough samples were seen to tell."""
+        grown = samples >= min(self.hyperparameters.recent, 20.0 * self.net.outputs)
+        return presence.absent() & grown & self.hyperparameters.wait_for_absent
 
     def _choice(self, rates: ErrorRates, waits: Tensor) -> Tensor:
         hyper = self.hyperparameters
@@ -230,17 +234,13 @@ class AnchoredAMMem(BlockLearner):
         """Hidden layers as the chosen top memory knows them: averaged for the longest, else as they are."""
         state = self.state
         rates = ErrorRates(state.slots["errors.errors"], state.slots["errors.mass"])
-        longest = self._choice(rates, self._waiting(state)) == len(self._horizons) - 1
+        waits = torch.zeros((), dtype=torch.bool, device=self.device)
+        if self.net.loss.classes:
+            waits = self._waits(Presence.from_tensors(state.slots), state.samples)
+        longest = self._choice(rates, waits) == len(self._horizons) - 1
         pairs = zip(self._averaged(state), state.weights[:-1], strict=True)
         hidden = tuple(torch.where(longest, averaged, W) for averaged, W in pairs)
         return Predictor((*hidden, state.weights[-1]), self.scale.scaling(state.moments), self.net)
-
-    def _waiting(self, state: LearnerState) -> Tensor:
-        waits = torch.zeros((), dtype=torch.bool, device=self.device)
-        if self.net.loss.classes and self.hyperparameters.wait_for_absent:
-            grown = state.samples >= min(self.hyperparameters.recent, 20.0 * self.net.outputs)
-            waits = Presence.from_tensors(state.slots).absent() & grown
-        return waits
 
     def _averaged(self, state: LearnerState) -> Weights:
         return tuple(state.slots[f"averaged.{layer}"] for layer in range(1, len(self.net.layers)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.losses import one_hot
+
 
 def no_counts(classes: int, device: torch.device) -> Tensor:
     """Samples learned of each class so far, (classes,) int64: a part of the state. A class that is added starts at 0."""
@@ -23,7 +25,7 @@ def updated_counts(counts: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         targets: class indices, (n,); one out of range counts nowhere.
         weight: (n,); a sample of weight 0 was not learned and does not count, any other counts once.
     """
-    return counts + (_members(targets, counts) & (weight > 0).unsqueeze(1)).sum(dim=0)
+    return counts + (one_hot(targets, len(counts)) & (weight > 0).unsqueeze(1)).sum(dim=0)
 
 
 def of_known_classes(targets: Tensor, counts: Tensor, more_than: int) -> Tensor:
@@ -31,9 +33,4 @@ def of_known_classes(targets: Tensor, counts: Tensor, more_than: int) -> Tensor:
 
     Args: targets: (n,); counts: before the block, (m,).
     """
-    return (_members(targets, counts) & (counts > more_than)).any(dim=1)
-
-
-def _members(targets: Tensor, counts: Tensor) -> Tensor:
-    """(n, m) bool; compared, not indexed, because an index out of range would stop a GPU."""
-    return targets.unsqueeze(1) == torch.arange(len(counts), device=targets.device)
+    return (one_hot(targets, len(counts)) & (counts > more_than)).any(dim=1)

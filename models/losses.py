@@ -44,7 +44,7 @@ def multinomial(outputs: Tensor, targets: Tensor) -> Tensor:
     Returns: (n,), one loss a sample (no reduction).
     Differs from the paper: nothing.
     """
-    return -torch.where(one_hot(targets, outputs), outputs.log_softmax(dim=1), 0).sum(dim=1)
+    return -torch.where(one_hot(targets, outputs.shape[1]), outputs.log_softmax(dim=1), 0).sum(dim=1)
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ def binary(outputs: Tensor, targets: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(dim=1)
 
 
-def one_hot(targets: Tensor, outputs: Tensor) -> Tensor:
-    """y as (n, m) bool. An index out of range is no class; torch's own one-hot would end the CUDA process there."""
-    return targets.unsqueeze(1) == torch.arange(outputs.shape[1], device=outputs.device)
+def one_hot(targets: Tensor, classes: int) -> Tensor:
+    """y as (n, classes) bool. An index out of range is no class; torch's own one-hot would end the CUDA process there."""
+    return targets.unsqueeze(1) == torch.arange(classes, device=targets.device)
 
 
 def _softmax(outputs: Tensor) -> Tensor:

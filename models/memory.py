@@ -28,6 +28,15 @@ def empty_memory(n_in: int, n_out: int, device: torch.device) -> Memory:
     return Memory(A=A, B=A.new_zeros(n_out, n_in + 1))
 
 
+def co_activations(rows: Tensor, weight: Tensor) -> Tensor:
+    """Σ w a aᵀ over rows a, multiplied in float32, returned in float64, exactly symmetric.
+
+    Args: rows: (…, n, h); weight: (n,). Returns: (…, h, h).
+    """
+    A = (rows * weight.unsqueeze(1)).mT @ rows
+    return ((A + A.mT) / 2).double()
+
+
 def block_memory(activations: Tensor, codes: Tensor, weight: Tensor) -> Memory:
     """Σ w a aᵀ and Σ w c aᵀ over one block, multiplied in float32, returned in float64, A exactly symmetric.
 
@@ -36,9 +45,8 @@ def block_memory(activations: Tensor, codes: Tensor, weight: Tensor) -> Memory:
         codes: c^l, (N, n_out).
         weight: (N,).
     """
-    weighted = activations * weight.unsqueeze(1)
-    A = weighted.T @ activations
-    return Memory(A=((A + A.T) / 2).double(), B=(codes.T @ weighted).double())
+    B = codes.T @ (activations * weight.unsqueeze(1))
+    return Memory(A=co_activations(activations, weight), B=B.double())
 
 
 def update_memory(memory: Memory, block: Memory, *, keep: Tensor | float) -> Memory:

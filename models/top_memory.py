@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.memory import co_activations
+
 
 @dataclass(frozen=True)
 class TopMemories:
@@ -31,10 +33,8 @@ class TopMemories:
             keep: share of the past that each keeps, (K,).
             ridge: λ over the mean of diag A_k.
         """
-        weighted = rows * weight[:, None]
-        A = weighted.transpose(1, 2) @ rows  # (K, h, h)
-        A = keep[:, None, None] * self.A + ((A + A.transpose(1, 2)) / 2).double()
-        B = keep[:, None, None] * self.B + (targets.T @ weighted).double()
+        A = keep[:, None, None] * self.A + co_activations(rows, weight)
+        B = keep[:, None, None] * self.B + (targets.T @ (rows * weight[:, None])).double()
         strength = ridge * A.diagonal(dim1=1, dim2=2).mean(dim=1) + torch.finfo(A.dtype).tiny
         identity = torch.eye(A.shape[1], dtype=A.dtype, device=A.device)
         factor, failed = torch.linalg.cholesky_ex(A + strength[:, None, None] * identity)

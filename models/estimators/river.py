@@ -97,6 +97,22 @@ class _Growing(base.Estimator):
                 x[:, self._columns[name]] = column
         return torch.from_numpy(x)
 
+    def _unit_test_skips(self) -> set[str]:
+        # One step on a block is not a step on each of its samples; river's own linear models skip it for the same reason.
+        return {"check_learn_many_matches_learn_one"}
+
+    def learn_one(self, x: dict[base.typing.FeatureName, Any], y: Any) -> None:
+        """One step on one sample. Raises: ArgumentError naming the feature and its value, ValueError."""
+        self._learn(_values_of(x), [y])
+
+    def learn_many(self, X: Any, y: Any) -> None:
+        """One step on one block. X: a data frame of any library that narwhals knows; y: a series, or any iterable."""
+        self._learn(_values_of_frame(X), _list(y))
+
+    def _learn(self, values: Values, targets: list[Any]) -> None:
+        """One step on one block; nothing where there is none."""
+        raise NotImplementedError
+
     def _predictions(self, values: Values, n: int) -> Tensor | None:
         """(n, m) float64; None before anything was learned."""
         return None if self._net is None else predictions(self._net.predictor(), self._matrix(values, n))
@@ -164,26 +180,14 @@ class RiverAMClassifier(_Growing, base.MiniBatchClassifier):
     def _multiclass(self) -> bool:
         return True
 
-    def _unit_test_skips(self) -> set[str]:
-        # One step on a block is not a step on each of its samples; river's own linear models skip it for the same reason.
-        return {"check_learn_many_matches_learn_one"}
-
-    def learn_one(self, x: dict[base.typing.FeatureName, Any], y: base.typing.ClfTarget) -> None:
-        """One step on one sample. Raises: ArgumentError naming the feature and its value, ValueError."""
-        self._learn(_values_of(x), [y])
-
-    def learn_many(self, X: Any, y: Any) -> None:
-        """One step on one block. X: a data frame of any library that narwhals knows; y: a series, or any iterable."""
-        self._learn(_values_of_frame(X), _list(y))
-
-    def _learn(self, values: Values, labels: list[base.typing.ClfTarget]) -> None:
-        if not labels:
+    def _learn(self, values: Values, targets: list[base.typing.ClfTarget]) -> None:
+        if not targets:
             return
-        for label in labels:
+        for label in targets:
             self._classes.setdefault(label, len(self._classes))
         net = self._grown(values, len(self._classes))
-        targets = torch.tensor([self._classes[label] for label in labels])
-        if not net.learn(self._matrix(values, len(labels)), targets):
+        indices = torch.tensor([self._classes[label] for label in targets])
+        if not net.learn(self._matrix(values, len(targets)), indices):
             raise ArgumentError("x", "of a size with which an update stays finite", _largest(values))
 
     def predict_proba_one(
@@ -267,29 +271,17 @@ class RiverAMRegressor(_Growing, base.MiniBatchRegressor):
         )
         self._targets = TargetScale.unknown(1)
 
-    def _unit_test_skips(self) -> set[str]:
-        # One step on a block is not a step on each of its samples; river's own linear models skip it for the same reason.
-        return {"check_learn_many_matches_learn_one"}
-
-    def learn_one(self, x: dict[base.typing.FeatureName, Any], y: base.typing.RegTarget) -> None:
-        """One step on one sample. Raises: ArgumentError naming the feature and its value, ValueError."""
-        self._learn(_values_of(x), [y])
-
-    def learn_many(self, X: Any, y: Any) -> None:
-        """One step on one block. X: a data frame of any library that narwhals knows; y: a series, or any iterable."""
-        self._learn(_values_of_frame(X), _list(y))
-
-    def _learn(self, values: Values, y: list[base.typing.RegTarget]) -> None:
-        if not y:
+    def _learn(self, values: Values, targets: list[base.typing.RegTarget]) -> None:
+        if not targets:
             return
-        targets = torch.tensor([[_number("y", value)] for value in y], dtype=torch.float64)
-        if targets.isnan().any():
-            raise ArgumentError("y", "a number", y[int(targets.isnan().int().argmax())])
+        y = torch.tensor([[_number("y", value)] for value in targets], dtype=torch.float64)
+        if y.isnan().any():
+            raise ArgumentError("y", "a number", targets[int(y.isnan().int().argmax())])
         net = self._grown(values, 1)
         before = net.state_dict()
-        moved = self._targets.with_block(targets, torch.ones(len(y)))
+        moved = self._targets.with_block(y, torch.ones(len(y)))
         moved.carry(net, self._targets)
-        if not net.learn(self._matrix(values, len(y)), moved.standardised(targets)):
+        if not net.learn(self._matrix(values, len(y)), moved.standardised(y)):
             net.load_state_dict(before)
             raise ArgumentError("x", "of a size with which an update stays finite", _largest(values))
         self._targets = moved

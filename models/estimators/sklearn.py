@@ -93,9 +93,7 @@ class _AMEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
             order = torch.from_numpy(draw.permutation(len(x)))
             for rows in torch.split(order, size):
                 self._step(x[rows], y[rows], None if w is None else w[rows])
-            end_epoch = getattr(self.learner_, "end_epoch", None)
-            if end_epoch is not None:
-                end_epoch()
+            self.learner_.end_epoch()
 
     def _blocks(self, x: Tensor, y: Tensor, w: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """In the order given."""
