@@ -6,7 +6,8 @@ Torch only; no I/O, clock, environment or global RNG.
 from models.admm import ADMMHyperparameters, TaylorADMM
 from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
-from models.anchored import AnchoredAMMem, AnchoredHyperparameters
+from models.anchored import AnchoredAMMem
+from models.anchored_hyperparameters import AnchoredHyperparameters, NeverForgetHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.device import choose_device
 from models.difference_target import DifferenceTarget, DifferenceTargetHyperparameters
@@ -45,6 +46,7 @@ __all__ = [
     "LabelIndex",
     "Learner",
     "Net",
+    "NeverForgetHyperparameters",
     "NoScale",
     "PooledScale",
     "Predictor",

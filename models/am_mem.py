@@ -8,7 +8,6 @@ W⁺  ← top layer: one step of SGD            Algorithm 2.3, line 1
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -129,7 +128,7 @@ class AMMem(OnlineAM):
                 }
         memories = empty if initial is None else _checked_memories(initial, like=empty)
         self.state = replace(self.state, memories=memories, slots=slots)
-        self._unsolved = 0  # samples since the last solve; counted here, for asking the device would mean waiting
+        self._unsolved = 0 if hyperparameters.solve_every > 1 else None
 
     def _carried(self, state: LearnerState, scaling: Scaling) -> tuple[Tensor, ...]:
         """The scale moves with the block, W¹ with the scale: the net stays the same function of x."""
@@ -141,10 +140,7 @@ class AMMem(OnlineAM):
         """Algorithm 2.3, updateWeights with Mem = yes. The layers do not read each other's results."""
         hyper, n = self.hyperparameters, len(block.weight)
         solve = hyper.weight_solver()
-        self._unsolved += n
-        due = self._unsolved >= hyper.solve_every
-        if due:
-            self._unsolved = 0
+        due = self._is_due(n, hyper.solve_every)
         # A feature of which no value was seen has u = 0 throughout: missing is mean, and the mean is the origin.
         shift = torch.where(self.state.moments.count == 0, block.scaling.fill, state.slots["shift"])
         regressions = block.regressions(self.net)
@@ -192,20 +188,6 @@ class AMMem(OnlineAM):
         if hyper.rescaling == "power":
             return power_keep(state.samples, n, hyper.rescaling_power)
         return 1.0 if hyper.horizon is None else math.exp(-n / hyper.horizon)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        if self.hyperparameters.solve_every == 1:
-            return super().state_dict()
-        return super().state_dict() | {"unsolved": torch.tensor(self._unsolved)}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Raises: ValueError naming what does not fit."""
-        if self.hyperparameters.solve_every == 1:
-            return super().load_state_dict(state)
-        if "unsolved" not in state:
-            raise ValueError("state tensor 'unsolved' is missing")
-        super().load_state_dict({name: tensor for name, tensor in state.items() if name != "unsolved"})
-        self._unsolved = int(state["unsolved"])
 
 
 def _is_same_for_all(scale: InputScale) -> bool:

@@ -3,254 +3,269 @@
 The paper's rule, solved exactly, is W ← W + Σ (c − W a) aᵀ (A + λI)⁻¹ with A the sum over all samples: over averages
 Ā = A/t a step of 1/t, which stalls. Here Ā stays what the step is measured in, and B = W(Ā + λI) + share·Σ (c − W a) aᵀ
 takes every sample with the same share: W ← B(Ā + λI)⁻¹. B follows from W and A, so it is not stored. The output layer has
-memories too (`models.top_memory`), with several horizons; predictions use the longest that has lately been no worse than
-the best. While classes that the stream knows well are absent, the hidden layers wait and the longest memory forgets nothing.
+memories too (`models.top_memory`), with several horizons; predictions come from their mixture, or from the longest alone
+where it has lately been no worse. While classes that the stream knows well are absent, the hidden layers wait and the
+longest memory forgets nothing.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from models.am import MOST_ITERATIONS, is_count
+from models.anchored_hyperparameters import AnchoredHyperparameters
 from models.block_learner import BlockLearner
-from models.codes import CodeDescent, update_codes
+from models.codes import update_codes
+from models.ensemble import Ensemble, views, weighted_sum
 from models.errors import ArgumentError
-from models.horizon_choice import ErrorRates
 from models.layers import append_one
 from models.learner_state import LearnerState
 from models.losses import one_hot
-from models.memory import co_activations
-from models.network import Architecture, Net, Weights, encode_input, sigmas_of
+from models.memory import co_activations, ridge_of
+from models.network import Architecture, ConvolutionalNet, Net, Weights, encode_input, sigmas_of
 from models.predictor import Predictor
 from models.presence import Presence
-from models.scaling import InputScale
+from models.scaling import InputScale, Scaling
 from models.temperature import START, updated_temperature
-from models.top_memory import TopMemories, no_top_memories
+from models.top_memory import View
 
 TOLERANCE_WHILE_ABSENT = 0.1
 """In error rate, among the classes present: then hardly anything speaks against the longest memory."""
 
+BIASES = 0.5
+"""Deviation of the initial biases: without them all features bend at one point, which few inputs do not make up for."""
+
 
 @dataclass(frozen=True)
-class AnchoredHyperparameters:
-    """Hyper-parameters of the recommended AM-mem. All time constants count samples.
+class Encoded:
+    """A block under one version of the hidden layers: z; the codes c^1 … c^L; a^L, and a^L by the averaged weights."""
 
-    Args:
-        share: of each sample in the hidden layers' targets; the paper's rule is the case 1/t. 0 freezes the hidden layers.
-        ridge: λ over the mean of diag Ā, for hidden layers, > 0.
-        mu: μ of eq. 3, > 0.
-        code_iterations: gradient steps per problem (4) or (5), from 0 to MOST_ITERATIONS.
-        code_momentum: of those steps, in [0, 1).
-        averaging: the averaged weights' horizon as a share of the samples seen, > 0.
-        horizons: of the top memories, ascending; None, as the last, never forgets. The last one goes with the averaged weights.
-        top_ridge: λ over the mean of diag A, for the top memories, > 0.
-        recent: samples that count as recent where error rates are compared and absent classes noticed, ≥ 1.
-        tolerance: in error rate: the longest horizon within it of the best is used, ≥ 0.
-        wait_for_absent: hold the hidden layers and the longest memory while classes are absent.
-    Raises: ArgumentError.
-    """
+    inputs: Tensor
+    codes: list[Tensor]
+    top: Tensor
+    averaged_top: Tensor
 
-    share: float = 0.03
-    ridge: float = 1.0
-    mu: float = 0.03
-    code_iterations: int = 5
-    code_momentum: float = 0.9
-    averaging: float = 0.2
-    horizons: tuple[float | None, ...] = (250.0, 4000.0, 30000.0)
-    top_ridge: float = 1e-2
-    recent: float = 1000.0
-    tolerance: float = 0.005
-    wait_for_absent: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "horizons", tuple(self.horizons))  # JSON has lists alone
-        horizons = self.all_horizons
-        increasing = len(horizons) >= 2 and horizons[0] >= 1 and all(a < b for a, b in pairwise(horizons))
-        rules: tuple[tuple[str, bool, str], ...] = (
-            ("share", 0 <= self.share < math.inf, "at least 0"),
-            ("ridge", 0 < self.ridge < math.inf, "positive"),
-            ("mu", 0 < self.mu < math.inf, "positive"),
-            ("code_iterations", is_count(self.code_iterations, least=0), f"an integer from 0 to {MOST_ITERATIONS}"),
-            ("code_momentum", 0 <= self.code_momentum < 1, "in [0, 1)"),
-            ("averaging", 0 < self.averaging < math.inf, "positive"),
-            ("horizons", increasing, "two or more, from 1 on, each above the one before, None after all numbers"),
-            ("top_ridge", 0 < self.top_ridge < math.inf, "positive"),
-            ("recent", 1 <= self.recent < math.inf, "at least 1"),
-            ("tolerance", 0 <= self.tolerance < math.inf, "at least 0"),
-        )
-        for name, holds, rule in rules:
-            if not holds:
-                raise ArgumentError(name, rule, getattr(self, name))
-
-    @property
-    def all_horizons(self) -> tuple[float, ...]:
-        """With +inf for never."""
-        return tuple(math.inf if horizon is None else horizon for horizon in self.horizons)
-
-    @property
-    def descent(self) -> CodeDescent:
-        return CodeDescent(iterations=self.code_iterations, momentum=self.code_momentum)
+    def rows(self, view: View) -> Tensor:
+        return view.rows(self.averaged_top if view.averaged else self.top, self.inputs)
 
 
 class AnchoredAMMem(BlockLearner):
     """The recommended AM-mem as a `Learner`.
 
-    Args: net: fully connected, without batch normalisation; else see `BlockLearner`.
+    Args: net: fully connected, or, with share 0, convolutional; without batch normalisation; else see `BlockLearner`.
     Source: eqs. 3–7, Algorithms 2.1–2.3; what differs is derived in docs/learning.md.
     """
 
-    net: Architecture
+    net: Architecture | ConvolutionalNet
 
     def __init__(
         self, net: Net, hyperparameters: AnchoredHyperparameters, *, scale: InputScale, seed: int, device: torch.device
     ) -> None:
-        if not isinstance(net, Architecture) or net.batch_norm:
-            raise ArgumentError("net", "fully connected, without batch normalisation", net.name)
-        super().__init__(net, scale=scale, seed=seed, top_gain=0.0, device=device)
-        self.hyperparameters = hyperparameters
+        fits = isinstance(net, Architecture) or (isinstance(net, ConvolutionalNet) and hyperparameters.share == 0)
+        if not fits or net.batch_norm:
+            raise ArgumentError(
+                "net", "fully connected (convolutional: share 0), without batch normalisation", net.name
+            )
+        if hyperparameters.top_loss == "multinomial" and not net.loss.classes:
+            raise ArgumentError("top_loss", "'squared' for a net of values", hyperparameters.top_loss)
+        biases = BIASES if isinstance(net, Architecture) else 0.0
+        super().__init__(net, scale=scale, seed=seed, top_gain=0.0, device=device, biases=biases)
+        assert isinstance(net, Architecture | ConvolutionalNet)
         self._sigmas = sigmas_of(net.layers[:-1])
-        self._code_net = replace(net, loss_name="squared")
-        self._horizons = torch.tensor(hyperparameters.all_horizons, dtype=torch.float64, device=device)
-        count, hidden = len(self._horizons), self.state.weights[:-1]
-        slots = {"shift": torch.zeros(net.inputs, dtype=torch.float64, device=device)}
-        slots |= {f"averaged.{layer}": W.clone() for layer, W in enumerate(hidden, start=1)}
-        for layer, W in enumerate(hidden, start=1):
-            slots[f"A.{layer}"] = torch.zeros(W.shape[1], W.shape[1], dtype=torch.float64, device=device)
-        tops = no_top_memories(count, net.hidden[-1] + 1, net.outputs, device)
-        slots |= {name: tensor.clone() for name, tensor in tops.tensors().items()}
-        slots |= _named("errors", ErrorRates.unknown(count, device))
+        self._squared_net = replace(net, loss_name="squared") if isinstance(net, Architecture) else None
+        self._activations = net.layers[-1].fan_in
+        few = net.inputs <= self._activations
+        self.hyperparameters = hyperparameters = replace(
+            hyperparameters, direct=few if hyperparameters.direct is None else hyperparameters.direct
+        )
+        self._direct = net.inputs if hyperparameters.direct else 0
+        if hyperparameters.solve_every > 1:
+            self._unsolved = hyperparameters.solve_every - 1  # so that the first block is solved
+        self._ensemble = Ensemble.unknown(
+            views(hyperparameters.all_horizons, self._activations, self._direct, averaged=hyperparameters.share > 0),
+            net.outputs,
+            device,
+            multinomial=hyperparameters.top_loss == "multinomial",
+            low_rank=hyperparameters.solve_every > 1,
+        )
+        hidden = self.state.weights[:-1]
+        top = torch.zeros(net.outputs, self._activations + self._direct + 1, device=device)
+        self.state = replace(self.state, weights=(*hidden, top), slots=self._first_slots(hidden))
+
+    def _first_slots(self, hidden: Weights) -> dict[str, Tensor]:
+        hyper, net, device = self.hyperparameters, self.net, self.device
+        slots = self._ensemble.tensors()
+        if hyper.share > 0:
+            slots["shift"] = torch.zeros(net.inputs, dtype=torch.float64, device=device)
+            for layer, W in enumerate(hidden, start=1):
+                slots[f"averaged.{layer}"] = W.clone()
+                slots[f"A.{layer}"] = torch.zeros(W.shape[1], W.shape[1], dtype=torch.float64, device=device)
+                if hyper.solve_every > 1:
+                    slots[f"P.{layer}"] = torch.zeros(W.shape[1], W.shape[1], device=device)
         if net.loss.classes:
             slots |= Presence.unknown(net.outputs, device).tensors()
             slots["temperature"] = torch.tensor(START, device=device)
-        self.state = replace(self.state, slots=slots)
+        return slots
 
     # One step
 
     def _step(self, state: LearnerState, x: Tensor, y: Tensor, w: Tensor) -> LearnerState:
-        hyper, n = self.hyperparameters, len(x)
+        hyper = self.hyperparameters
         moments = state.moments.updated(x.double(), w.double())
-        scaling, before = self.scale.scaling(moments), self.scale.scaling(state.moments)
-        hidden, averaged = (
-            (scaling.carry(first, before), *rest) for first, *rest in (state.weights[:-1], self._averaged(state))
-        )
-        slots = dict(state.slots)
-        slots["shift"] = torch.where(state.moments.count == 0, scaling.fill, slots["shift"])
-        inputs = scaling(x)
+        scaling = self.scale.scaling(moments)
+        slots, ensemble = dict(state.slots), self._ensemble.like(state.slots)
         targets = one_hot(y, self.net.outputs).float() if self.net.loss.classes else y
-        tops = TopMemories.from_tensors(slots)
+        renew = self._is_due(len(x), hyper.solve_every)
+        hidden, averaged = state.weights[:-1], self._averaged(state)
 
-        codes, rows = self._encoded(inputs, hidden, averaged)
-        waits, rates = self._judged(state, slots, tops.scores(rows), y, targets, w)
-
-        learns = torch.where(waits, 0.0, hyper.share)
-        weights = (*hidden, tops.V.index_select(0, rates.errors[:-1].argmin().unsqueeze(0))[0])
+        encoded = self._encoded(scaling(x), hidden, averaged)
+        waits, ensemble = self._judged(state, slots, ensemble, encoded, y, targets, w)
         if hyper.share > 0:
-            descent, net = hyper.descent, self._code_net
-            updated = update_codes(codes, inputs, targets, weights, net, self._sigmas, descent, mu=hyper.mu)
-            below = [inputs, *(sigma(c) for sigma, c in zip(self._sigmas, codes, strict=True))]
-            moved = []
-            for layer, (W, a, new, old) in enumerate(zip(hidden, below, updated, codes, strict=False), start=1):
-                rows_below = append_one(a)
-                block = co_activations(rows_below, w * ~waits)
-                block = scaling.to_fixed(slots["shift"]).congruence(block) if layer == 1 else block
-                A = slots[f"A.{layer}"] = slots[f"A.{layer}"] + block
-                seen = scaling.from_fixed(slots["shift"]).congruence(A) if layer == 1 else A
-                moved.append(self._anchored(W, seen, rows_below, new - old, w, learns))
-            hidden = tuple(moved)
-            horizon = torch.clamp(hyper.averaging * state.samples, min=n)
-            share = torch.where(state.samples == 0, 1.0, 1 - torch.exp(-n / horizon))
-            averaged = tuple(old + share * (new - old) for old, new in zip(averaged, hidden, strict=True))
-            _, rows = self._encoded(inputs, hidden, averaged)
-
-        tops = self._remembered(state, tops, rows, targets, w, waits)
-        slots |= {f"averaged.{layer}": W for layer, W in enumerate(averaged, start=1)} | tops.tensors()
-        slots |= _named("errors", rates)
-        top = tops.V.index_select(0, self._choice(rates, waits).unsqueeze(0))[0]
-        return LearnerState((*hidden, slots.get("temperature", 1.0) * top), moments, state.samples + n, slots=slots)
+            slots["shift"] = torch.where(state.moments.count == 0, scaling.fill, slots["shift"])
+            top = ensemble.combined(ensemble.longest_live())
+            share = torch.where(waits, 0.0, hyper.share * ensemble.trust())
+            hidden = self._learned_hidden(slots, encoded, hidden, top, targets, w, share, scaling, renew)
+            averaged = self._new_averages(state, averaged, hidden, len(x))
+            slots |= {f"averaged.{layer}": W for layer, W in enumerate(averaged, start=1)}
+            encoded = self._encoded(encoded.inputs, hidden, averaged)
+        ensemble = ensemble.updated(
+            self._rows(encoded), targets, w, holds=waits, samples=state.samples, ridge=hyper.top_ridge, renew=renew
+        )
+        top = slots.get("temperature", 1.0) * ensemble.combined(self._shares(ensemble, waits))
+        return LearnerState((*hidden, top), moments, state.samples + len(x), slots=slots | ensemble.tensors())
 
     def _judged(
-        self, state: LearnerState, slots: dict[str, Tensor], scores: Tensor, y: Tensor, targets: Tensor, w: Tensor
-    ) -> tuple[Tensor, ErrorRates]:
-        """Whether to wait for absent classes, and the error rates of what would have been predicted; scores (K, n, m)."""
+        self,
+        state: LearnerState,
+        slots: dict[str, Tensor],
+        ensemble: Ensemble,
+        encoded: Encoded,
+        y: Tensor,
+        targets: Tensor,
+        w: Tensor,
+    ) -> tuple[Tensor, Ensemble]:
+        """Whether to wait for absent classes, and what the block says about the memories, before it is learned."""
         tau, waits = self.hyperparameters.recent, torch.zeros((), dtype=torch.bool, device=w.device)
-        rates = ErrorRates(slots["errors.errors"], slots["errors.mass"])
-        counts = torch.where(state.samples == 0, 0, w)  # the first predictions say nothing
+        scores = ensemble.scores(self._rows(encoded))
         if not self.net.loss.classes:
-            return waits, rates.updated((scores - targets).square().sum(dim=2).T, counts, tau=tau)
-        served = scores.index_select(0, self._choice(rates, waits).unsqueeze(0))[0]
+            counts = torch.where(state.samples == 0, 0, w)  # the first predictions say nothing
+            return waits, ensemble.judged(
+                scores, lambda o: (o - targets).square().sum(dim=-1), targets, counts, tau=tau
+            )
+        presence = Presence.from_tensors(slots)
+        counts = torch.where((targets * presence.known()).sum(dim=1) > 0, w, 0)
+        served = weighted_sum(self._shares(ensemble, waits), scores)
         slots["temperature"] = updated_temperature(slots["temperature"], served, targets, counts, tau=tau / 5)
-        presence = Presence.from_tensors(slots).updated(targets, w, tau=tau)
+        presence = presence.updated(targets, w, tau=tau)
         slots |= presence.tensors()
         waits = self._waits(presence, state.samples + len(w))
-        scores = torch.where(waits & ~presence.present(), -torch.inf, scores)
-        return waits, rates.updated((scores.argmax(dim=2) != y).T, counts, tau=tau)
+        masked = waits & ~presence.present()
+
+        def errors(o: Tensor) -> Tensor:
+            return torch.where(masked, -torch.inf, o).argmax(dim=-1) != y
+
+        return waits, ensemble.judged(scores, errors, targets, counts, tau=tau)
 
     def _waits(self, presence: Presence, samples: Tensor) -> Tensor:
         """Whether classes are absent for which the hidden layers wait, once enough samples were seen to tell."""
         grown = samples >= min(self.hyperparameters.recent, 20.0 * self.net.outputs)
         return presence.absent() & grown & self.hyperparameters.wait_for_absent
 
-    def _choice(self, rates: ErrorRates, waits: Tensor) -> Tensor:
-        hyper = self.hyperparameters
-        longest = rates.choice(self._horizons, tolerance=hyper.tolerance)
-        return torch.where(waits, rates.choice(self._horizons, tolerance=TOLERANCE_WHILE_ABSENT), longest)
+    def _shares(self, ensemble: Ensemble, waits: Tensor) -> Tensor:
+        return ensemble.shares(torch.where(waits, TOLERANCE_WHILE_ABSENT, self.hyperparameters.tolerance))
 
-    def _anchored(self, W: Tensor, A: Tensor, rows: Tensor, residuals: Tensor, w: Tensor, share: Tensor) -> Tensor:
-        """B(Ā + λI)⁻¹ with B = W(Ā + λI) + share·Σ w(c − W a)aᵀ; the share falls where a block leans on few directions."""
+    def _rows(self, encoded: Encoded) -> list[Tensor]:
+        return [encoded.rows(view) for view in self._ensemble.views]
+
+    def _learned_hidden(
+        self,
+        slots: dict[str, Tensor],
+        encoded: Encoded,
+        hidden: Weights,
+        top: Tensor,
+        targets: Tensor,
+        w: Tensor,
+        share: Tensor,
+        scaling: Scaling,
+        renew: bool,
+    ) -> Weights:
+        """Algorithm 2.2's codes, from what the longest live memory asks of a^L, then each hidden layer's memory and weights."""
+        assert self._squared_net is not None
+        hyper = self.hyperparameters
+        of_top, direct = top[:, : self._activations], top[:, self._activations : -1]
+        left = targets - encoded.inputs @ direct.T if self._direct else targets
+        weights = (*hidden, torch.cat([of_top, top[:, -1:]], dim=1))
+        updated = update_codes(
+            encoded.codes, encoded.inputs, left, weights, self._squared_net, self._sigmas, hyper.descent, mu=hyper.mu
+        )
+        below = [encoded.inputs, *(sigma(c) for sigma, c in zip(self._sigmas, encoded.codes, strict=True))]
+        learned = w * (share > 0)  # what is not learned from is not remembered either
+        moved = []
+        for layer, (W, a, new, old) in enumerate(zip(hidden, below, updated, encoded.codes, strict=False), start=1):
+            rows = append_one(a)
+            block = co_activations(rows, learned)
+            block = scaling.to_fixed(slots["shift"]).congruence(block) if layer == 1 else block
+            A = slots[f"A.{layer}"] = slots[f"A.{layer}"] + block
+            if renew:
+                seen = scaling.from_fixed(slots["shift"]).congruence(A) if layer == 1 else A
+                factor = self._preconditioner(seen)
+                measured = torch.cholesky_solve(rows.T, factor).T  # a (Ā + λI)⁻¹, (n, n_in + 1)
+                if hyper.solve_every > 1:
+                    slots[f"P.{layer}"] = torch.cholesky_inverse(factor)
+            else:
+                measured = rows @ slots[f"P.{layer}"]
+            moved.append(_anchored(W, rows, measured, new - old, w, share))
+        return tuple(moved)
+
+    def _preconditioner(self, A: Tensor) -> Tensor:
+        """The Cholesky factor of Ā + λI, float32; NaN where it fails, so that `learn` discards the block."""
         tiny = torch.finfo(A.dtype).tiny
         average = A / A[-1, -1].clamp_min(tiny)
-        live = (A.diagonal() > 0).sum().clamp_min(1)  # a feature without a value so far says nothing about the others
-        strength = self.hyperparameters.ridge * average.diagonal().sum() / live + tiny
+        strength = ridge_of(average, self.hyperparameters.ridge)
         identity = torch.eye(len(A), dtype=A.dtype, device=A.device)
-        factor, failed = torch.linalg.cholesky_ex(
-            torch.where(A[-1, -1] > 0, average + strength * identity, identity).float()
-        )
-        measured = torch.cholesky_solve(rows.T, factor).T  # a (Ā + λI)⁻¹, (n, n_in + 1)
-        weighted = measured * w.unsqueeze(1)
-        leverage = (weighted * rows).sum() / len(w)
-        moved = W + share / (1 + share * leverage / 4) * residuals.T @ weighted
-        return torch.where(failed == 0, moved, torch.nan)
+        regularised = torch.where(A[-1, -1] > 0, average + strength * identity, identity)
+        factor, failed = torch.linalg.cholesky_ex(regularised.float())
+        return torch.where(failed == 0, factor, torch.nan)
 
-    def _remembered(
-        self, state: LearnerState, tops: TopMemories, rows: Tensor, targets: Tensor, w: Tensor, waits: Tensor
-    ) -> TopMemories:
-        """The top memories with one block more. While it waits, the longest counts all of the past alike."""
-        keep = torch.exp(-len(w) / self._horizons)
-        longest = torch.zeros_like(keep)
-        longest[-1] = 1
-        holds = waits & (longest > 0) & (tops.mass > 0)
-        past = torch.where(holds, state.samples / torch.where(tops.mass > 0, tops.mass, 1), 1)
-        keep = torch.where(holds, 1, keep)
-        return tops.scaled(past).updated(rows, targets, w, keep, ridge=self.hyperparameters.top_ridge)
+    def _new_averages(self, state: LearnerState, averaged: Weights, hidden: Weights, n: int) -> Weights:
+        horizon = torch.clamp(self.hyperparameters.averaging * state.samples, min=n)
+        share = torch.where(state.samples == 0, 1.0, 1 - torch.exp(-n / horizon))
+        return tuple(old + share * (new - old) for old, new in zip(averaged, hidden, strict=True))
 
     # Reading
 
     def predictor(self) -> Predictor:
-        """Hidden layers as the chosen top memory knows them: averaged for the longest, else as they are."""
+        """Hidden layers as what is served knows them: averaged for the longest memory alone, else as they are."""
         state = self.state
-        rates = ErrorRates(state.slots["errors.errors"], state.slots["errors.mass"])
-        waits = torch.zeros((), dtype=torch.bool, device=self.device)
-        if self.net.loss.classes:
-            waits = self._waits(Presence.from_tensors(state.slots), state.samples)
-        longest = self._choice(rates, waits) == len(self._horizons) - 1
-        pairs = zip(self._averaged(state), state.weights[:-1], strict=True)
-        hidden = tuple(torch.where(longest, averaged, W) for averaged, W in pairs)
-        return Predictor((*hidden, state.weights[-1]), self.scale.scaling(state.moments), self.net)
+        hidden = state.weights[:-1]
+        if self.hyperparameters.share > 0:
+            waits = torch.zeros((), dtype=torch.bool, device=self.device)
+            if self.net.loss.classes:
+                waits = self._waits(Presence.from_tensors(state.slots), state.samples)
+            alone = self._shares(self._ensemble.like(state.slots), waits)[-1] == 1
+            pairs = zip(self._averaged(state), hidden, strict=True)
+            hidden = tuple(torch.where(alone, averaged, W) for averaged, W in pairs)
+        scaling = self.scale.scaling(state.moments)
+        return Predictor((*hidden, state.weights[-1]), scaling, self.net, direct=bool(self._direct))
 
     def _averaged(self, state: LearnerState) -> Weights:
+        if self.hyperparameters.share == 0:
+            return state.weights[:-1]
         return tuple(state.slots[f"averaged.{layer}"] for layer in range(1, len(self.net.layers)))
 
-    def _encoded(self, inputs: Tensor, hidden: Weights, averaged: Weights) -> tuple[list[Tensor], Tensor]:
-        """Codes, and a^L with the appended 1 as each top memory sees it, (K, n, h): the last one by the averaged weights."""
-        codes, smooth = (encode_input(inputs, W, self.net.layers, self._sigmas) for W in (hidden, averaged))
-        own, last = (append_one(self._sigmas[-1](c[-1])) for c in (codes, smooth))
-        return codes, torch.stack([own] * (len(self._horizons) - 1) + [last])
+    def _encoded(self, inputs: Tensor, hidden: Weights, averaged: Weights) -> Encoded:
+        codes = encode_input(inputs, hidden, self.net.layers, self._sigmas)
+        top = self._sigmas[-1](codes[-1]).flatten(1)
+        smooth = top
+        if self.hyperparameters.share > 0:
+            smooth = self._sigmas[-1](encode_input(inputs, averaged, self.net.layers, self._sigmas)[-1])
+        return Encoded(inputs, codes, top, smooth)
 
 
-def _named(prefix: str, rates: ErrorRates) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in rates.tensors().items()}
+def _anchored(W: Tensor, rows: Tensor, measured: Tensor, residuals: Tensor, w: Tensor, share: Tensor) -> Tensor:
+    """B(Ā + λI)⁻¹ with B = W(Ā + λI) + share·Σ w(c − W a)aᵀ; the share falls where a block leans on few directions."""
+    weighted = measured * w.unsqueeze(1)
+    leverage = (weighted * rows).sum() / len(w)
+    return W + share / (1 + share * leverage / 4) * residuals.T @ weighted

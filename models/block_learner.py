@@ -23,22 +23,35 @@ class BlockLearner:
         scale: how inputs are scaled.
         seed: of the initial weights, and of what a rule draws while it learns: that lies in its state.
         top_gain: factor on the top layer's initial weights.
+        biases: deviation of the hidden layers' initial biases.
         device: where state and work live.
     """
 
     state: LearnerState
 
-    def __init__(self, net: Net, *, scale: InputScale, seed: int, top_gain: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        net: Net,
+        *,
+        scale: InputScale,
+        seed: int,
+        top_gain: float,
+        device: torch.device,
+        biases: float = 0.0,
+    ) -> None:
         self.net = net
         self.scale = scale
         self.device = device
         self.state = LearnerState(
-            weights=initial_weights(net.layers, seed=seed, top_gain=top_gain, device=device),
+            weights=initial_weights(net.layers, seed=seed, top_gain=top_gain, device=device, biases=biases),
             moments=no_moments(net.inputs, device),
             samples=torch.zeros((), dtype=torch.int64, device=device),
             norms=initial_norms(net, device),
         )
         scale.scaling(self.state.moments)  # raises for a scale of another width
+        self._unsolved: int | None = None
+        """Samples since the last full solve, where a rule has such a schedule: counted by the host, for asking the device
+        would mean waiting. A block that is discarded counts too."""
 
     @torch.no_grad()
     def learn(self, inputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -52,6 +65,16 @@ class BlockLearner:
     def _step(self, state: LearnerState, x: Tensor, y: Tensor, w: Tensor) -> LearnerState:
         raise NotImplementedError
 
+    def _is_due(self, n: int, solve_every: int) -> bool:
+        """Whether a block of n samples brings a full solve."""
+        if self._unsolved is None:
+            return True
+        self._unsolved += n
+        due = self._unsolved >= solve_every
+        if due:
+            self._unsolved = 0
+        return due
+
     def end_epoch(self) -> None:
         """See `Learner.end_epoch`; most learners have no such schedule."""
 
@@ -63,7 +86,11 @@ class BlockLearner:
         return self.predictor()(inputs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return self.state.tensors()
+        counted = {} if self._unsolved is None else {"unsolved": torch.tensor(self._unsolved)}
+        return self.state.tensors() | counted
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.state = self.state.like(checked_state(state, self.state.tensors()))
+        checked = checked_state(state, self.state_dict())
+        self.state = self.state.like(checked)
+        if self._unsolved is not None:
+            self._unsolved = int(state["unsolved"])

@@ -38,22 +38,24 @@ def grown_state(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict
         raise ValueError(f"state tensor {name!r} is {'unknown' if name in state else 'missing'}")
     top = f"W.{sum(name.startswith('W.') for name in state)}"
     grown = {name: _padded(name, tensor, tuple(like[name].shape)) for name, tensor in state.items()}
-    new_rows = len(grown[top]) - len(state[top])
+    old = grown[top][: len(state[top])]
+    new_rows = len(grown[top]) - len(old)
     if new_rows:
-        mean = state[top].mean(dim=0, keepdim=True)
-        grown[top] = torch.cat([state[top], mean.expand(new_rows, -1)])
+        grown[top] = torch.cat([old, old.mean(dim=0, keepdim=True).expand(new_rows, -1)])
     return grown
 
 
 def _padded(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """With zeros up to `shape`: at the end of an axis, but before the bias, which comes last, on a fan-in of layer 1."""
+    """With zeros up to `shape`: at the end of an axis, but before the bias, which comes last on axes of a fan-in."""
     if tensor.ndim != len(shape) or any(new < old for new, old in zip(shape, tensor.shape, strict=True)):
         raise ValueError(f"state tensor {name!r} cannot grow from {tuple(tensor.shape)} to {shape}")
+    last = tensor.ndim - 1
+    of_fan_in = (last - 1, last) if {"A", "P"} & set(name.split(".")) else (last,)
     for axis, size in enumerate(shape):
         more = size - tensor.shape[axis]
         if not more:
             continue
-        end = tensor.shape[axis] - (1 if name.endswith(".1") else 0)
+        end = tensor.shape[axis] - (1 if tensor.ndim > 1 and axis in of_fan_in else 0)
         before, after = tensor.narrow(axis, 0, end), tensor.narrow(axis, end, tensor.shape[axis] - end)
         padding = [0, 0] * (tensor.ndim - 1 - axis) + [0, more]
         tensor = torch.cat([functional.pad(before, padding), after], dim=axis)

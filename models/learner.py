@@ -10,7 +10,8 @@ from torch import Tensor
 
 from models.am_local import AMAdam, AMLocalHyperparameters, AMSgd
 from models.am_mem import AMMem, AMMemHyperparameters
-from models.anchored import AnchoredAMMem, AnchoredHyperparameters
+from models.anchored import AnchoredAMMem
+from models.anchored_hyperparameters import AnchoredHyperparameters, NeverForgetHyperparameters
 from models.backprop import AdamBackprop, BackpropHyperparameters, SgdBackprop
 from models.difference_target import DifferenceTarget, DifferenceTargetHyperparameters
 from models.network import Net
@@ -22,7 +23,13 @@ class Learner(Protocol):
     """A net that learns from blocks of labelled samples, each seen once and in order.
 
     `learn` replaces tensors and never writes into them, so what `predictor` returned stays one consistent version.
+
+    Attributes:
+        hyperparameters: a frozen dataclass, with everything decided that depends on the net.
     """
+
+    @property
+    def hyperparameters(self) -> Any: ...
 
     def learn(self, inputs: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
         """One step on one block.
@@ -61,6 +68,7 @@ class Learner(Protocol):
 
 LEARNERS: dict[str, tuple[type, Callable[..., Learner]]] = {
     "am-mem": (AnchoredHyperparameters, AnchoredAMMem),
+    "never-forget": (NeverForgetHyperparameters, AnchoredAMMem),
     "am-mem-paper": (AMMemHyperparameters, AMMem),
     "am-adam": (AMLocalHyperparameters, AMAdam),
     "am-sgd": (AMLocalHyperparameters, AMSgd),

@@ -37,6 +37,13 @@ def co_activations(rows: Tensor, weight: Tensor) -> Tensor:
     return ((A + A.mT) / 2).double()
 
 
+def ridge_of(A: Tensor, ridge: float) -> Tensor:
+    """λ, 0-dim > 0: `ridge` times the mean of diag A over what was ever active; the rest says nothing about the others."""
+    diagonal = A.diagonal()
+    live = (diagonal > 0).sum().clamp_min(1)
+    return ridge * diagonal.sum() / live + torch.finfo(A.dtype).tiny
+
+
 def block_memory(activations: Tensor, codes: Tensor, weight: Tensor) -> Memory:
     """Σ w a aᵀ and Σ w c aᵀ over one block, multiplied in float32, returned in float64, A exactly symmetric.
 

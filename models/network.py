@@ -18,6 +18,9 @@ from models.errors import ArgumentError
 from models.layers import Convolution, Dense, Layer, PerStep, Recurrent
 from models.losses import LOSSES, Loss
 
+PATCH = 5
+"""Side of the patches of `patch_net`."""
+
 Weights = tuple[Tensor, ...]
 Sigma = Callable[[Tensor], Tensor]
 """σ_l: codes c^l → activations a^l."""
@@ -119,7 +122,7 @@ class ConvolutionalNet:
     Args:
         image: channels, height, width of an input, which arrives as a flat row of their product.
         filters: the convolutions.
-        hidden: sizes of the fully connected hidden layers above.
+        hidden: sizes of the fully connected hidden layers above; none, where the filters are all there is.
         outputs: number of classes.
         activation: name of σ for all hidden layers.
     Raises: ArgumentError.
@@ -171,6 +174,27 @@ class ConvolutionalNet:
         sizes = (channels * height * width, *self.hidden, self.outputs)
         sigmas = [sigma] * len(self.hidden) + [ACTIVATIONS["identity"]]
         return (*layers, *(Dense(n_in, n_out, s) for (n_in, n_out), s in zip(pairwise(sizes), sigmas, strict=True)))
+
+
+def patch_net(image: tuple[int, int, int], units: int, outputs: int) -> ConvolutionalNet:
+    """One layer of 5 × 5 patches, pooled over a 4 × 4 grid of the image, then the output layer: for the preset `never-forget`.
+
+    Args:
+        image: channels, height, width; height and width multiples of 4 from 8 on.
+        units: activations, a multiple of 16: of units/16 filters.
+    Raises: ArgumentError.
+    Source: random filters under pooling, as in Jarrett et al. 2009 and Saxe et al. 2011.
+    """
+    _check_sizes(*(("image", side) for side in image), ("hidden", units), ("outputs", outputs))
+    channels, height, width = image
+    if height != width or height % 4 or height < 8:
+        raise ArgumentError("image", "of equal sides that are multiples of 4, from 8 on", image)
+    if units % 16:
+        raise ArgumentError(
+            "hidden", "a multiple of 16 where there is an image: of activations on its 4 x 4 grid", units
+        )
+    filters = Filters(units // 16, PATCH, pool=(height - PATCH + 1) // 4)
+    return ConvolutionalNet((channels, height, width), (filters,), (), outputs)
 
 
 @dataclass(frozen=True)
@@ -235,19 +259,26 @@ def _check_name(argument: str, known: dict[str, Activation] | dict[str, Loss], n
         raise ArgumentError(argument, f"one of {', '.join(known)}", name)
 
 
-def initial_weights(layers: Sequence[Layer], *, seed: int, top_gain: float, device: torch.device) -> Weights:
-    """He's initialisation, N(0, 2 / fan-in), with biases 0 and the top layer times `top_gain`.
+def initial_weights(
+    layers: Sequence[Layer], *, seed: int, top_gain: float, device: torch.device, biases: float = 0.0
+) -> Weights:
+    """He's initialisation, N(0, 2 / fan-in), with the top layer times `top_gain`, and hidden biases of N(0, `biases`²).
 
     A recurrent layer's matrix has N(0, 1 / fan-in) instead, so that its past neither explodes nor dies at once. The
     numbers are drawn on the CPU, so that a seed means the same net on every device.
     Source: He et al. 2015, eq. 10; the small top layer is ours (the paper leaves W_0 open).
     """
+    if device.type == "meta":  # shapes alone, however large
+        return tuple(torch.empty(layer.units, layer.fan_in + 1, device=device) for layer in layers)
     generator = torch.Generator().manual_seed(seed)
     weights = []
     for layer in layers:
         variance = (1 if isinstance(layer, Recurrent) else 2) / layer.fan_in
         matrix = torch.randn(layer.units, layer.fan_in, generator=generator) * variance**0.5
-        weights.append(torch.cat([matrix, torch.zeros(layer.units, 1)], dim=1))
+        bias = torch.zeros(layer.units, 1)
+        if biases > 0 and layer is not layers[-1]:
+            bias = biases * torch.randn(layer.units, 1, generator=generator)
+        weights.append(torch.cat([matrix, bias], dim=1))
     weights[-1] *= top_gain
     return tuple(w.to(device) for w in weights)
 

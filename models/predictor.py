@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.layers import append_one
 from models.network import Net, Weights, encode_input, sigmas_of
 from models.scaling import Scaling
 
@@ -17,11 +18,14 @@ class Predictor:
     """x ↦ class probabilities, or values. Safe to call from any number of threads: nothing in it ever changes.
 
     Batch normalisation, where the net has it, is folded into the weights.
+
+    Args: direct: whether the output layer sees the scaled inputs beside a^L.
     """
 
     weights: Weights
     scaling: Scaling
     net: Net
+    direct: bool = False
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -43,8 +47,16 @@ class Predictor:
         width = self.scaling.center.shape[0]
         if inputs.ndim != 2 or inputs.shape[1] != width:
             raise ValueError(f"inputs must have shape (n, {width}), not {tuple(inputs.shape)}")
-        scaled = self.scaling(inputs.to(self.weights[0].device))
-        return encode_input(scaled, self.weights, self.net.layers, sigmas_of(self.net.layers))
+        return self.codes(self.scaling(inputs.to(self.weights[0].device)))
+
+    def codes(self, scaled: Tensor) -> list[Tensor]:
+        """c^1 … c^{L+1} of z (n, N), in the precision of the weights."""
+        sigmas = sigmas_of(self.net.layers)
+        if not self.direct:
+            return encode_input(scaled, self.weights, self.net.layers, sigmas)
+        codes = encode_input(scaled, self.weights[:-1], self.net.layers, sigmas)
+        top = append_one(torch.cat([sigmas[-2](codes[-1]).flatten(1), scaled], dim=1))
+        return [*codes, top @ self.weights[-1].T]
 
     def tensors(self) -> dict[str, Tensor]:
         named = {f"W.{layer}": matrix for layer, matrix in enumerate(self.weights, start=1)}
@@ -55,4 +67,5 @@ class Predictor:
         """The inverse of `tensors`."""
         scaling = {name.removeprefix("scaling."): t for name, t in tensors.items() if name.startswith("scaling.")}
         weights = tuple(tensors[f"W.{layer}"] for layer in range(1, len(net.layers) + 1))
-        return cls(weights, Scaling.from_tensors(scaling), net)
+        direct = weights[-1].shape[1] > net.layers[-1].fan_in + 1
+        return cls(weights, Scaling.from_tensors(scaling), net, direct)

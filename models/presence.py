@@ -31,7 +31,7 @@ class Presence:
     @classmethod
     def unknown(cls, classes: int, device: torch.device) -> Presence:
         zeros = torch.zeros(classes, dtype=torch.float64, device=device)
-        return cls(zeros, zeros.clone(), zeros + PRIOR / classes)
+        return cls(zeros, zeros.clone(), zeros.clone())
 
     def updated(self, one_hot: Tensor, weight: Tensor, *, tau: float) -> Presence:
         """With one block more: one_hot (n, m), weight (n,)."""
@@ -41,14 +41,21 @@ class Presence:
 
     def absent(self) -> Tensor:
         """Whether classes that make up more than MOST_ABSENT of all samples are absent of late: 0-dim bool."""
-        return (self._share(self.ever) * self._is_rare(self.recent)).sum() > MOST_ABSENT
+        return (self._expected() * self._is_rare(self.recent)).sum() > MOST_ABSENT
 
     def present(self) -> Tensor:
         """The classes of the very latest samples, (m,) bool."""
         return ~self._is_rare(self.latest)
 
+    def known(self) -> Tensor:
+        """The classes that were seen at all, (m,) bool."""
+        return self.ever > 0
+
     def _is_rare(self, counts: Tensor) -> Tensor:
-        return self._share(counts) < RARE * self._share(self.ever)
+        return self._share(counts) < RARE * self._expected()
+
+    def _expected(self) -> Tensor:
+        return self._share(self.ever + PRIOR / len(self.ever))
 
     @staticmethod
     def _share(counts: Tensor) -> Tensor:

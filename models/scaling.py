@@ -53,24 +53,35 @@ class Moments:
     squares: Tensor
 
     def updated(self, inputs: Tensor, weight: Tensor) -> Moments:
-        """With one block added: inputs (n, N) float64 with NaN for missing, weight (n,) float64.
-
-        Source: Chan, Golub, LeVeque 1979, pairwise update of mean and sum of squares.
-        """
+        """With one block added: inputs (n, N) float64 with NaN for missing, weight (n,) float64."""
         present = ~inputs.isnan()
         shares = weight.unsqueeze(1) * present
         values = torch.where(present, inputs, 0)
         count = shares.sum(dim=0)
         mean = (shares * values).sum(dim=0) / _positive(count)
         squares = (shares * (values - mean).square()).sum(dim=0)
-        total = self.count + count
-        share = count / _positive(total)
-        delta = mean - self.mean
+        return self.merged(Moments(count, mean, squares))
+
+    def merged(self, other: Moments) -> Moments:
+        """Of both sets of values.
+
+        Source: Chan, Golub, LeVeque 1979, pairwise update of mean and sum of squares.
+        """
+        total = self.count + other.count
+        share = other.count / _positive(total)
+        delta = other.mean - self.mean
         return Moments(
             count=total,
             mean=self.mean + delta * share,
-            squares=self.squares + squares + delta.square() * self.count * share,
+            squares=self.squares + other.squares + delta.square() * self.count * share,
         )
+
+    def without(self, other: Moments) -> Moments:
+        """The inverse of `merged`."""
+        count = self.count - other.count
+        mean = torch.where(count > 0, self.mean - (other.mean - self.mean) * other.count / _positive(count), 0)
+        between = (other.mean - mean).square() * count * other.count / _positive(self.count)
+        return Moments(count, mean, (self.squares - other.squares - between).clamp_min(0))
 
     def mean_or(self, other: Tensor) -> Tensor:
         """The mean; `other` for a feature of which no value was seen yet."""

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -145,26 +145,21 @@ class ModelSpec(_Part):
         return kinds[self.scale]()
 
     def create_learner(self, device: str) -> Learner:
+        return self._learner_on(choose_device(device))
+
+    def _learner_on(self, device: torch.device) -> Learner:
         return create_learner(
             self.learner,
             self.architecture(),
             hyperparameters=self.hyperparameters,
             scale=self.input_scale(),
             seed=self.seed,
-            device=choose_device(device),
+            device=device,
         )
 
     def state_bytes(self) -> int:
-        """Size of the learner's state: float64 memories and float32 weights; A grows with inputs²."""
-        layers = [(n_in + 1, n_out) for n_in, n_out in pairwise(self.architecture().sizes)]
-        weights, hidden = sum(4 * h * n_out for h, n_out in layers), layers[:-1]
-        if self.learner == "am-mem-paper":
-            memories = sum(8 * h * (h + n_out) for h, n_out in hidden)
-            return weights + (1 + (self.hyperparameters["window"] or 0)) * memories
-        averaged = sum(4 * h * n_out for h, n_out in hidden)
-        width, classes = layers[-1]
-        top = len(self.hyperparameters["horizons"]) * width * (8 * width + 12 * classes)
-        return weights + averaged + sum(8 * h * h for h, _ in hidden) + top
+        """Size of the learner's state, most of which is memories: A grows with inputs²."""
+        return sum(tensor.nbytes for tensor in self._learner_on(torch.device("meta")).state_dict().values())
 
 
 def default_hyperparameters(learner: str) -> dict[str, Any]:

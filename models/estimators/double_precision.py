@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from models.network import encode_input, sigmas_of
 from models.predictor import Predictor
 
 
@@ -18,5 +19,4 @@ def predictions(predictor: Predictor, inputs: Tensor) -> Tensor:
     """
     weights = tuple(W.double() for W in predictor.weights)
     scaled = predictor.scaling(inputs.to(weights[0].device)).double()
-    layers = predictor.net.layers
-    return predictor.net.loss.link(encode_input(scaled, weights, layers, sigmas_of(layers))[-1]).cpu()
+    return predictor.net.loss.link(replace(predictor, weights=weights).codes(scaled)[-1]).cpu()

@@ -57,6 +57,8 @@ class _Growing(base.Estimator):
         self._created(1, 1)  # raises for parameters out of range
 
     def _created(self, inputs: int, outputs: int) -> Learner:
+        # A net that grows keeps what its first size decided where a hyper-parameter left it open.
+        decided = self.hyperparameters if self._net is None else vars(self._net.hyperparameters)
         return new_learner(
             inputs=inputs,
             outputs=outputs,
@@ -64,7 +66,7 @@ class _Growing(base.Estimator):
             hidden=self.hidden,
             activation=self.activation,
             learner=self.learner,
-            hyperparameters=self.hyperparameters,
+            hyperparameters=decided,
             scale=self.scale,
             seed=self.seed,
             device=self.device,

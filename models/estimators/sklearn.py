@@ -13,11 +13,12 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from models.anchored_hyperparameters import AnchoredHyperparameters
 from models.errors import ArgumentError
 from models.estimators.construction import checked_count, is_integer, new_learner
 from models.estimators.double_precision import predictions
 from models.estimators.target_scale import TargetScale
-from models.learner import Learner
+from models.learner import LEARNERS, Learner
 
 
 class _AMEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -34,7 +35,7 @@ class _AMEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
         hyperparameters: Any = None,
         scale: Any = "running",
         block_size: Any = 32,
-        epochs: Any = 10,
+        epochs: Any = None,
         random_state: Any = 0,
         device: Any = "cpu",
     ) -> None:
@@ -87,7 +88,9 @@ class _AMEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is unty
 
     def _fit_blocks(self, x: Tensor, y: Tensor, w: Tensor | None) -> None:
         """All epochs, each in its own order."""
-        epochs, size = checked_count("epochs", self.epochs), checked_count("block_size", self.block_size)
+        usual = 1 if issubclass(LEARNERS[self.learner][0], AnchoredHyperparameters) else 10
+        epochs = usual if self.epochs is None else checked_count("epochs", self.epochs)
+        size = checked_count("block_size", self.block_size)
         draw = check_random_state(self.random_state)
         for _ in range(epochs):
             order = torch.from_numpy(draw.permutation(len(x)))
@@ -124,7 +127,8 @@ class AMClassifier(ClassifierMixin, _AMEstimator):  # type: ignore[misc]  # scik
         hyperparameters: of the learner, a dict; None for its defaults.
         scale: of inputs: `running`, `pooled`, `none`, or a `models.FixedScale`.
         block_size: samples a learning step, in `fit` and `partial_fit`; a rest makes a smaller last block.
-        epochs: passes over the data in `fit`, each in its own random order.
+        epochs: passes over the data in `fit`, each in its own random order. None: 1 for am-mem and never-forget, to whose
+            memories a sample learned again is another sample; 10 for the others.
         random_state: of the initial weights and of `fit`'s order; an integer is the learner's seed. Only None draws from
             numpy's global generator.
         device: `auto`, `cpu` or `cuda`.

@@ -68,11 +68,15 @@ class TargetScale:
 
         state = learner.state_dict()
         top = f"W.{sum(name.startswith('W.') for name in state)}"
-        bias = torch.eye(state[top].shape[1])[-1]
-        new_state = {top: carried(state[top], bias)}
+        new_state = {top: carried(state[top], _bias(state[top]))}
         for name, matrix in state.items():
             if name.startswith("V.top"):
-                new_state[name] = carried(matrix, bias)
+                new_state[name] = carried(matrix, _bias(matrix))
             elif name.startswith("B.top"):
                 new_state[name] = carried(matrix, state[name.replace("B", "A", 1)][-1])
         learner.load_state_dict(dict(state) | new_state)
+
+
+def _bias(matrix: Tensor) -> Tensor:
+    """A row of `matrix` that is 1 at the bias alone."""
+    return torch.eye(matrix.shape[1])[-1]

@@ -31,7 +31,8 @@ def test_hyperparameters_arrive() -> None:
 
 def test_an_unknown_learner_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(
-        ValueError, match="learner must be one of am-mem, am-mem-paper, am-adam, am-sgd, adam, sgd, dtp, not 'rmsprop'"
+        ValueError,
+        match="learner must be one of am-mem, never-forget, am-mem-paper, am-adam, am-sgd, adam, sgd, dtp, not 'rmsprop'",
     ):
         create("rmsprop")
 

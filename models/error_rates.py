@@ -1,14 +1,15 @@
-"""Which of several predictors serves, the short-sighted or the long-sighted: decided by their discounted prequential errors."""
+"""How often several predictors have lately erred, before they learned; and what share each should have in their mixture."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+SHARPNESS = 0.003
+"""Of error rates: a candidate that errs by so much more often has 1/e of the share."""
 ROUNDING = 1e-9
 """Error rates that differ by less are equal, so that rounding decides nothing."""
 
@@ -36,10 +37,6 @@ class ErrorRates:
     def tensors(self) -> dict[str, Tensor]:
         return dict(vars(self))
 
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ErrorRates:
-        return cls(**tensors)
-
     def updated(self, wrong: Tensor, weight: Tensor, *, tau: float) -> ErrorRates:
         """With one block added.
 
@@ -63,20 +60,19 @@ class ErrorRates:
         """(K,); 0 for all before anything counted."""
         return self.errors / torch.where(self.mass > 0, self.mass, 1)
 
-    def choice(self, horizons: Tensor, *, tolerance: float) -> Tensor:
-        """The longest horizon whose error rate is within `tolerance` of the best: its index, 0-dim int64.
+    def mixture(self, candidates: int) -> Tensor:
+        """Shares of the first so many candidates in their mixture, (candidates,): softmax(−rate/SHARPNESS).
 
-        Before anything counted that is the longest of all.
-
-        Args:
-            horizons: of the candidates, (K,) in samples, in any order, +inf for what never forgets.
-            tolerance: difference of error rates, an absolute one.
+        Before anything counted all have the same.
+        Source: exponentially weighted forecasts (Littlestone & Warmuth 1994), with discounted errors.
 
         >>> rates = ErrorRates(errors=torch.tensor([20.0, 21.0, 30.0]), mass=torch.tensor(100.0))
-        >>> horizons = torch.tensor([250.0, 4000.0, torch.inf])
-        >>> [rates.choice(horizons, tolerance=t).item() for t in (0.0, 0.01, 0.1)]
-        [0, 1, 2]
+        >>> rates.mixture(3)
+        tensor([9.6555e-01, 3.4445e-02, 3.2232e-15])
         """
+        return (-self.rates()[:candidates] / SHARPNESS).softmax(dim=0).float()
+
+    def is_close(self, reference: int, candidate: int, tolerance: Tensor | float) -> Tensor:
+        """Whether a candidate errs at most so much more often than another: 0-dim bool."""
         rates = self.rates()
-        eligible = rates <= rates.amin() + (tolerance + ROUNDING)
-        return torch.where(eligible, horizons, -torch.inf).argmax()
+        return rates[candidate] <= rates[reference] + tolerance + ROUNDING

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models import horizon_choice as module
-from models.horizon_choice import ErrorRates
+from models import error_rates as module
+from models.error_rates import ErrorRates
 from tests.models.test_learner_contract import NO_WAITING, frozen, stored_and_loaded
 
 CPU = torch.device("cpu")
-HORIZONS = torch.tensor([250.0, 4000.0, math.inf])
 
 
 def predictions(p: list[float], n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -62,71 +61,74 @@ def test_losses_and_errors_are_averaged_alike() -> None:
     torch.testing.assert_close(rates.rates(), torch.tensor([0.2, 2.5, 0.0], dtype=torch.float64))
 
 
-def chosen(p: list[float], *, tolerance: float) -> int:
+def rates_of(p: list[float]) -> ErrorRates:
     wrong, weight = predictions(p, 5000, seed=0)
-    rates = folded(unknown(), wrong, weight, 500, tau=1000.0)
-    return int(rates.choice(HORIZONS, tolerance=tolerance))
+    return folded(unknown(), wrong, weight, 500, tau=1000.0)
 
 
-def test_the_longest_horizon_within_the_tolerance_of_the_best_serves() -> None:
-    assert chosen([0.2, 0.4, 0.6], tolerance=0.0) == 0
-    assert chosen([0.6, 0.2, 0.4], tolerance=0.0) == 1
-    assert chosen([0.2, 0.3, 0.6], tolerance=0.15) == 1
-    assert chosen([0.2, 0.3, 0.6], tolerance=1.0) == 2
+def test_the_mixture_is_of_those_that_err_least() -> None:
+    clear = rates_of([0.6, 0.2, 0.4]).mixture(3)
+    torch.testing.assert_close(clear, torch.tensor([0.0, 1.0, 0.0]), rtol=0, atol=1e-6)
+    rates = ErrorRates(torch.tensor([0.100, 0.100, 0.103]).double(), torch.tensor(1.0).double())
+    ratio = 2 + math.exp(-1)
+    torch.testing.assert_close(rates.mixture(3), torch.tensor([1 / ratio, 1 / ratio, math.exp(-1) / ratio]))
+    torch.testing.assert_close(rates.mixture(2), torch.tensor([0.5, 0.5]))
 
 
-def test_candidates_may_stand_in_any_order_and_ties_go_to_the_longest() -> None:
+def test_before_anything_counted_all_have_equal_shares_and_are_close() -> None:
+    nothing = unknown().updated(torch.ones(4, 3, dtype=torch.bool), torch.zeros(4), tau=100.0)
+    for rates in (unknown(), nothing):
+        torch.testing.assert_close(rates.mixture(3), torch.full((3,), 1 / 3))
+        assert rates.is_close(0, 2, 0.0)
+
+
+def test_close_is_within_the_tolerance_however_the_stream_was_cut() -> None:
     wrong, weight = predictions([0.3], 640, seed=0)
     for block in (1, 64):
-        rates = folded(unknown(), wrong.expand(-1, 3), weight, block, tau=100.0)
-        for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
-            assert HORIZONS[order][rates.choice(HORIZONS[order], tolerance=0.0)] == math.inf
+        assert folded(unknown(), wrong.expand(-1, 3), weight, block, tau=100.0).is_close(0, 2, 0.0)
+    rates = rates_of([0.2, 0.3, 0.6])
+    assert [bool(rates.is_close(0, 1, tolerance)) for tolerance in (0.0, 0.05, 0.15)] == [False, False, True]
+    assert rates.is_close(1, 0, 0.0)
 
 
-def test_before_anything_counted_the_longest_serves() -> None:
-    assert unknown().choice(HORIZONS, tolerance=0.0) == 2
-    nothing = unknown().updated(torch.ones(4, 3, dtype=torch.bool), torch.zeros(4), tau=100.0)
-    assert nothing.choice(HORIZONS, tolerance=0.0) == 2
-
-
-def test_the_choice_follows_a_change_within_a_few_tau() -> None:
+def test_the_mixture_follows_a_change_within_a_few_tau() -> None:
     before, after = predictions([0.3, 0.2, 0.1], 2000, seed=0), predictions([0.1, 0.2, 0.5], 2000, seed=1)
     rates = folded(unknown(), *before, 8, tau=200.0)
-    assert rates.choice(HORIZONS, tolerance=0.01) == 2
-    assert folded(rates, *after, 8, tau=200.0).choice(HORIZONS, tolerance=0.01) == 0
+    assert rates.mixture(3)[2] > 0.9
+    assert folded(rates, *after, 8, tau=200.0).mixture(3)[0] > 0.9
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=8),
     tau=st.floats(1.0, 1e6),
-    tolerance=st.floats(0.0, 0.2),
     seed=st.integers(0, 2**32),
     at=st.integers(0, 7),
 )
-def test_a_stored_and_loaded_state_goes_on_bit_for_bit_and_the_choice_is_eligible(
-    sizes: list[int], tau: float, tolerance: float, seed: int, at: int
+def test_a_stored_and_loaded_state_goes_on_bit_for_bit_and_shares_sum_to_one(
+    sizes: list[int], tau: float, seed: int, at: int
 ) -> None:
     rates = restored = unknown()
     for number, n in enumerate(sizes):
         if number == at:
-            restored = ErrorRates.from_tensors(stored_and_loaded(rates.tensors()))
+            restored = ErrorRates(**stored_and_loaded(rates.tensors()))
         block = predictions([0.2, 0.3, 0.4], n, seed + number)
         rates = rates.updated(*block, tau=tau)
         if number >= at:
             restored = restored.updated(*block, tau=tau)
             assert frozen(restored.tensors()) == frozen(rates.tensors())
-        found, choice = rates.rates(), int(rates.choice(HORIZONS, tolerance=tolerance))
-        assert found[choice] <= found.min() + tolerance + 1e-8
-        assert (found[choice + 1 :] > found.min() + tolerance).all()
+        shares = rates.mixture(3)
+        assert shares.sum().item() == pytest.approx(1)
+        assert shares.argmax() == rates.rates().argmin()
 
 
-def test_choosing_never_waits_for_the_device(device: torch.device) -> None:
-    wrong, weight, horizons = (t.to(device) for t in (*predictions([0.2, 0.4, 0.6], 64, seed=0), HORIZONS))
+def test_nothing_waits_for_the_device(device: torch.device) -> None:
+    wrong, weight = (t.to(device) for t in predictions([0.2, 0.4, 0.6], 64, seed=0))
     with NO_WAITING:
-        choice = unknown(device).updated(wrong, weight, tau=100.0).choice(horizons, tolerance=0.0)
-    assert (choice.device.type, choice.dtype, choice.item()) == (device.type, torch.int64, 0)
+        rates = unknown(device).updated(wrong, weight, tau=100.0)
+        shares, close = rates.mixture(3), rates.is_close(0, 1, 0.0)
+    assert (shares.device.type, shares.argmax().item(), bool(close)) == (device.type, 0, False)
 
 
 def test_the_example_is_true() -> None:
-    assert doctest.testmod(module) == doctest.TestResults(failed=0, attempted=3)
+    assert doctest.testmod(module) == doctest.TestResults(failed=0, attempted=2)
