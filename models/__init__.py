@@ -15,7 +15,7 @@ from models.errors import ArgumentError
 from models.fit import fit
 from models.labels import LABEL_TYPES, Label, LabelIndex, UnknownLabel
 from models.learner import LEARNERS, Learner, create_learner
-from models.network import Architecture, ConvolutionalNet, ElmanNet, Filters, Net
+from models.network import Architecture, ConvolutionalNet, ElmanNet, Filters, Net, patch_net
 from models.predictor import Predictor
 from models.refit import refit_top
 from models.scaling import FixedScale, InputScale, NoScale, PooledScale, RunningScale
@@ -57,5 +57,6 @@ __all__ = [
     "choose_device",
     "create_learner",
     "fit",
+    "patch_net",
     "refit_top",
 ]

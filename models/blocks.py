@@ -54,6 +54,11 @@ def checked_state(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> di
     return {name: tensor.to(like[name].device) for name, tensor in state.items()}
 
 
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def unless_poisoned(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
     """`new` if all of it is finite, else `old`; and the 0-dim bool that says which. Neither waits for the device.
 

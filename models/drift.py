@@ -86,7 +86,9 @@ class PageHinkley:
         if not 0 < self.alpha <= 1:
             raise ValueError(f"alpha must be in (0, 1], not {self.alpha}")
 
-    def updated(self, state: DriftState, errors: Tensor, counted: Tensor | None = None) -> tuple[DriftState, Tensor]:
+    def updated(
+        self, state: DriftState, errors: Tensor, counted: Tensor | None = None, *, ask: bool = False
+    ) -> tuple[DriftState, Tensor]:
         """The state after one block, and at which of its samples drift was detected, (n,) bool.
 
         However a stream is cut into blocks, detections are the same and states equal up to rounding. An error that counts
@@ -95,6 +97,7 @@ class PageHinkley:
         Args:
             errors: one a sample, in order, (n,): 0 and 1, or losses.
             counted: (n,) bool; the test is as if the others had not been, time included. All when omitted.
+            ask: whether the device may be asked for what it found, which spares work where that costs no waiting.
         """
         n = len(errors)
         if counted is None:
@@ -105,6 +108,8 @@ class PageHinkley:
             state, first = self._until_detection(state, errors.double(), counted & (positions >= start))
             detected = detected | (positions == first)
             start = first + 1
+            if ask and first == n:
+                break
         return state, detected
 
     def _until_detection(self, state: DriftState, errors: Tensor, live: Tensor) -> tuple[DriftState, Tensor]:

@@ -19,37 +19,44 @@ class UnknownLabel(ValueError):
 
 
 class LabelIndex:
-    """Declared classes in their order: label ↔ output index.
+    """Classes in their order: label ↔ output index.
 
     Args:
         classes: distinct labels of one type.
-    Raises: ValueError naming the label that repeats, has another type than the first or a type that labels cannot have.
+        label_type: `string`, `integer` or `boolean`; may be left out where there are classes.
+    Raises: ValueError naming the label that repeats, has another type than it must or one that labels cannot have.
 
-    >>> LabelIndex(["no", "yes"]).encode(["yes", "no"])
+    >>> index = LabelIndex(["no", "yes"])
+    >>> index.encode(["yes", "no"])
     [1, 0]
+    >>> index.extended(["maybe", "no", "maybe"]).classes
+    ('no', 'yes', 'maybe')
     """
 
-    def __init__(self, classes: Sequence[Label]) -> None:
+    def __init__(self, classes: Sequence[Label], label_type: str | None = None) -> None:
         self.classes = tuple(classes)
-        if not self.classes:
-            raise ValueError("classes must name at least one label, not []")
-        if type(self.classes[0]) not in LABEL_TYPES.values():
+        types = {kind: name for name, kind in LABEL_TYPES.items()}
+        if not self.classes and label_type is None:
+            raise ValueError("classes must name at least one label where there is no label_type, not []")
+        if self.classes and type(self.classes[0]) not in types:
             raise ValueError(f"classes must be one of {', '.join(LABEL_TYPES)}, not {self.classes[0]!r}")
+        self.label_type = label_type or types[type(self.classes[0])]
         for label in self.classes:
-            if type(label) is not type(self.classes[0]):
-                raise ValueError(f"classes must have one type; {label!r} is not a {type(self.classes[0]).__name__}")
+            if type(label) is not LABEL_TYPES[self.label_type]:
+                raise ValueError(
+                    f"classes must have one type; {label!r} is not a {LABEL_TYPES[self.label_type].__name__}"
+                )
         self._index = {label: index for index, label in enumerate(self.classes)}
         if len(self._index) != len(self.classes):
             repeated = next(label for index, label in enumerate(self.classes) if self._index[label] != index)
             raise ValueError(f"classes must be distinct; {repeated!r} is there twice")
 
-    @property
-    def label_type(self) -> str:
-        return next(name for name, kind in LABEL_TYPES.items() if type(self.classes[0]) is kind)
+    def __len__(self) -> int:
+        return len(self.classes)
 
     def encode(self, labels: Iterable[Label]) -> list[int]:
         """Raises: UnknownLabel (also for a label of another type: 1 is not True, nor "1")."""
-        kind = type(self.classes[0])
+        kind = LABEL_TYPES[self.label_type]
         indices = []
         for position, label in enumerate(labels):
             index = self._index.get(label) if type(label) is kind else None
@@ -57,6 +64,17 @@ class LabelIndex:
                 raise UnknownLabel(label, position)
             indices.append(index)
         return indices
+
+    def extended(self, labels: Iterable[Label]) -> LabelIndex:
+        """With those that it does not hold yet, in order; itself when there are none. Raises: UnknownLabel for another type."""
+        kind = LABEL_TYPES[self.label_type]
+        new: dict[Label, None] = {}
+        for position, label in enumerate(labels):
+            if type(label) is not kind:
+                raise UnknownLabel(label, position)
+            if label not in self._index:
+                new[label] = None
+        return LabelIndex([*self.classes, *new], self.label_type) if new else self
 
     def decode(self, indices: Iterable[int]) -> list[Label]:
         return [self.classes[index] for index in indices]

@@ -123,8 +123,9 @@ class ConvolutionalNet:
         image: channels, height, width of an input, which arrives as a flat row of their product.
         filters: the convolutions.
         hidden: sizes of the fully connected hidden layers above; none, where the filters are all there is.
-        outputs: number of classes.
+        outputs: number of classes, or of values to predict.
         activation: name of σ for all hidden layers.
+        loss_name: as of `Architecture`.
     Raises: ArgumentError.
     Source: LeCun et al. 1998, Figure 2; the paper's section 4 and appendix B.
     Differs from the paper: nothing known; it gives no sizes.
@@ -136,8 +137,10 @@ class ConvolutionalNet:
     outputs: int = 10
     activation: str = "relu"
     batch_norm: bool = False
+    loss_name: str = "multinomial"
 
     def __post_init__(self) -> None:
+        _check_name("loss_name", LOSSES, self.loss_name)
         _check_sizes(*(("image", side) for side in self.image), *(("hidden", size) for size in self.hidden))
         _check_sizes(("outputs", self.outputs))
         _check_name("activation", ACTIVATIONS, self.activation)
@@ -159,7 +162,7 @@ class ConvolutionalNet:
 
     @property
     def loss(self) -> Loss:
-        return LOSSES["multinomial"]
+        return LOSSES[self.loss_name]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -176,7 +179,9 @@ class ConvolutionalNet:
         return (*layers, *(Dense(n_in, n_out, s) for (n_in, n_out), s in zip(pairwise(sizes), sigmas, strict=True)))
 
 
-def patch_net(image: tuple[int, int, int], units: int, outputs: int) -> ConvolutionalNet:
+def patch_net(
+    image: tuple[int, int, int], units: int, outputs: int, loss_name: str = "multinomial"
+) -> ConvolutionalNet:
     """One layer of 5 × 5 patches, pooled over a 4 × 4 grid of the image, then the output layer: for the preset `never-forget`.
 
     Args:
@@ -194,7 +199,7 @@ def patch_net(image: tuple[int, int, int], units: int, outputs: int) -> Convolut
             "hidden", "a multiple of 16 where there is an image: of activations on its 4 x 4 grid", units
         )
     filters = Filters(units // 16, PATCH, pool=(height - PATCH + 1) // 4)
-    return ConvolutionalNet((channels, height, width), (filters,), (), outputs)
+    return ConvolutionalNet((channels, height, width), (filters,), (), outputs, loss_name=loss_name)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,12 @@ class Predictor:
         Returns: (n, m) float32 on the CPU; for classes, rows summing to 1.
         Raises: ValueError for another shape.
         """
-        return self.net.loss.link(self._encode(inputs)[-1]).cpu()
+        return self.on_device(inputs).cpu()
+
+    @torch.no_grad()
+    def on_device(self, inputs: Tensor) -> Tensor:
+        """The same, without waiting for the device of the weights."""
+        return self.net.loss.link(self._encode(inputs)[-1])
 
     @torch.no_grad()
     def top_activations(self, inputs: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from models import Label
 
 VERSION = 1
+Target = Label | float | Sequence[float]
 
 
 class UndecodableEntry(ValueError):
@@ -27,10 +28,13 @@ class UndecodableEntry(ValueError):
 
 @dataclass(frozen=True)
 class Samples:
-    """A block of labelled samples: x (n, N) float32, NaN where missing; y of length n; weight (n,) float32 or None."""
+    """A block of samples: x (n, N) float32, NaN where missing; y of length n; weight (n,) float32 or None.
+
+    y has labels, or for regression numbers, lists of them where there are several targets.
+    """
 
     x: NDArray[np.float32]
-    y: Sequence[Label]
+    y: Sequence[Target]
     weight: NDArray[np.float32] | None
 
     def __len__(self) -> int:

@@ -126,7 +126,14 @@ def read(content: bytes, spec: ModelSpec) -> Imported:
     manifest = _manifest(content)
     _check_spec(manifest.spec, spec)
     fold = Fold(spec, device="cpu")
-    tensors = _tensors(found, fold.state().tensors)
+    for name in sorted(manifest.header.keys() ^ fold.state().header.keys()):
+        rule = "is unknown" if name in manifest.header else "is missing"
+        raise Invalid(FieldError(f"manifest.header.{name}", manifest.header.get(name), rule))
+    try:
+        like = fold.empty_like(manifest.header)
+    except ValueError as error:
+        raise Invalid(FieldError("manifest.header", manifest.header, str(error))) from error
+    tensors = _tensors(found, like.tensors)
     for name, tensor in tensors.items():
         _check_values(name, tensor)
     _check_memories(tensors, spec)
@@ -245,14 +252,14 @@ def _check_values(name: str, tensor: Tensor) -> None:
     kind = name.split(".")[0]
     if tensor.is_floating_point():
         _require(name, tensor, tensor.isfinite(), "must be finite")
+    elif name == "metrics.last":
+        _require(name, tensor, (tensor >= -1) & (tensor <= MOST_SAMPLES), "must be a class, or -1 for none")
+    elif name == "metrics.periods.length":
+        _require(name, tensor, (tensor > 0) & (tensor <= MOST_SAMPLES), "must be positive")
     else:
         _require(name, tensor, (tensor >= 0) & (tensor <= MOST_SAMPLES), f"must be from 0 to {MOST_SAMPLES}")
-    if name in ("moments.count", "moments.squares", "top.mass") or kind in (
-        "second",
-        "errors",
-        "presence",
-        "temperature",
-    ):
+    kinds = ("second", "errors", "presence", "temperature", "mass", "ridge")
+    if name.removeprefix("target.") in ("count", "squares", "moments.count", "moments.squares") or kind in kinds:
         _require(name, tensor, tensor >= 0, "must not be negative")
     if kind == "A":
         _require(name, tensor, tensor == tensor.T, "must be symmetric")
@@ -299,10 +306,6 @@ def _indefinite_order(A: Tensor) -> int:
 
 def _check_adoptable(fold: Fold, state: FoldState) -> None:
     """A fresh learner takes the state over, as `adopt` will, and predicts for an input of which nothing is known."""
-    own = fold.state().header
-    for name in sorted(state.header.keys() ^ own.keys()):
-        rule = "is unknown" if name in state.header else "is missing"
-        raise Invalid(FieldError(f"manifest.header.{name}", state.header.get(name), rule))
     try:
         fold.restore(state)
     except ValueError as error:

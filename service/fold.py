@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models import Learner, Predictor, UnknownLabel
+from models import Label, LabelIndex, Learner, Predictor, UnknownLabel
+from models.blocks import checked_state, part_of
+from models.growth import grown_state
+from models.prequential import ClassificationMetrics
+from models.prequential_values import RegressionMetrics
+from models.scaling import Moments
+from models.target_scale import TargetScale
 from service import entries
 from service.entries import Adopt, Command, Samples, Snapshot, UndecodableEntry
 from service.entry_id import ORIGIN, EntryId
@@ -18,6 +24,8 @@ from service.spec import ModelSpec, default_hyperparameters
 from service.state import DamagedState, FoldState
 
 START = Position(ORIGIN, 0, 0)
+METRICS, TARGET = "metrics.", "target."
+"""Prefixes of tensors that are not the learner's."""
 
 
 class CommandRefused(Exception):
@@ -28,14 +36,23 @@ class CommandRefused(Exception):
         self.command = command
 
 
+Metrics = ClassificationMetrics | RegressionMetrics
+
+
 @dataclass(frozen=True)
 class Version:
-    """One immutable version of a model, as predictions use it. `model_version` counts the entries applied."""
+    """One immutable version of a model, as predictions use it. `model_version` counts the entries applied.
+
+    Args: labels: of the classes, in the order of probabilities; none for regression. target_scale: of a regression's values.
+    """
 
     model_version: int
     applied_entry: EntryId
     samples_learned: int
     predictor: Predictor
+    labels: tuple[Label, ...]
+    target_scale: TargetScale | None
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,18 @@ class DeadLetter:
     entry: EntryId
     payload: bytes
     cause: str
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """One block, what was predicted of it before it was learned, and what only the device knows yet: was the update finite?"""
+
+    entry: EntryId
+    payload: bytes
+    predicted: Tensor | None
+    targets: Tensor
+    weight: Tensor
+    finite: Tensor
 
 
 class Fold:
@@ -56,10 +85,23 @@ class Fold:
 
     def __init__(self, spec: ModelSpec, *, device: str) -> None:
         self.spec = spec
-        self._labels = spec.labels
-        self._learner: Learner = spec.create_learner(device)
+        self._device = device
         self._position = START
-        self._unsettled: list[tuple[EntryId, bytes, int, Tensor]] = []
+        self._unsettled: list[_Learned] = []
+        self._dead: list[DeadLetter] = []
+        self._labels = () if spec.targets else spec.labels.classes
+        self._target_scale = TargetScale.unknown(spec.targets) if spec.targets else None
+        self._start(spec.create_learner(device))
+        self._metrics: Metrics = self._no_metrics()
+
+    def _start(self, learner: Learner) -> None:
+        self._learner = learner
+        self._predictor = learner.predictor()
+
+    def _no_metrics(self) -> Metrics:
+        if self.spec.targets:
+            return RegressionMetrics.unknown(self.spec.targets)
+        return ClassificationMetrics.unknown(self.spec.outputs(len(self._labels)))
 
     @property
     def entry(self) -> EntryId:
@@ -86,18 +128,62 @@ class Fold:
         if isinstance(entry, Samples):
             self._learn(entry_id, payload, entry)
             return None
+        self._read()
         if isinstance(entry, Adopt):
             self._adopt(entry, load_state)
         return entry
 
     def _learn(self, entry_id: EntryId, payload: bytes, samples: Samples) -> None:
+        """Predicts, then learns; the first block is only learned where no class, or no value, is known before it."""
+        x, weight = torch.tensor(samples.x), torch.tensor(samples.weights())
+        learn = self._learn_values if self.spec.targets else self._learn_classes
+        self._unsettled.append(_Learned(entry_id, payload, *learn(x, samples.y, weight)))
+        self._predictor = self._learner.predictor()
+
+    def _learn_classes(
+        self, x: Tensor, y: Sequence[Any], weight: Tensor
+    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        labels = LabelIndex(self._labels, self.spec.label_type)
         try:
-            targets = self._labels.encode(samples.y)
+            labels = labels.extended(y) if self.spec.open else labels
+            targets = torch.tensor(labels.encode(y))
         except UnknownLabel as error:
             raise UndecodableEntry(str(error)) from error
-        weight = None if samples.weight is None else torch.tensor(samples.weight)
-        finite = self._learner.learn(torch.tensor(samples.x), torch.tensor(targets), weight)
-        self._unsettled.append((entry_id, payload, len(samples), finite))
+        if len(labels) > (self.spec.max_classes or 0):
+            raise UndecodableEntry(
+                f"with its labels there would be {len(labels)} classes; max_classes is {self.spec.max_classes}"
+            )
+        predicted = self._predictor.on_device(x) if self._labels else None
+        self._grow(labels.classes)
+        return predicted, targets, weight, self._learner.learn(x, targets, weight)
+
+    def _grow(self, labels: tuple[Label, ...]) -> None:
+        """A net for so many classes that knows what this one does."""
+        before = self.spec.outputs(len(self._labels))
+        self._labels = labels
+        if self.spec.outputs(len(labels)) == before:
+            return
+        larger = self.spec.create_learner(self._device, len(labels))
+        larger.load_state_dict(grown_state(self._learner.state_dict(), larger.state_dict()))
+        self._start(larger)
+
+    def _learn_values(
+        self, x: Tensor, y: Sequence[Any], weight: Tensor
+    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        """An update that is not finite leaves the targets' scale as it was, too, so it is asked for at once."""
+        assert self._target_scale is not None
+        assert self.spec.targets is not None
+        values = _values(y, self.spec.targets)
+        known = bool(self._target_scale.moments.count.any())
+        predicted = self._target_scale.restored(self._predictor(x)) if known else None
+        state, moved = self._learner.state_dict(), self._target_scale.with_block(values, weight)
+        moved.carry(self._learner, self._target_scale)
+        finite = self._learner.learn(x, moved.standardised(values), weight)
+        if bool(finite):
+            self._target_scale = moved
+        else:
+            self._learner.load_state_dict(state)
+        return predicted, values, weight, finite
 
     def _adopt(self, entry: Adopt, load_state: Callable[[str], FoldState]) -> None:
         try:
@@ -108,46 +194,109 @@ class Fold:
             raise CommandRefused(entry, f"the state of {entry.source} cannot be adopted: {error}") from error
 
     def settle(self) -> list[DeadLetter]:
-        """Reads which updates were finite since the last call, counts their samples, and returns the others."""
-        dead = []
+        """Reads which updates were finite since the last call, counts their samples and errors, and returns the others."""
+        self._read()
+        dead, self._dead = self._dead, []
+        return dead
+
+    def _read(self) -> None:
         learned = 0
-        for entry_id, payload, samples, finite in self._unsettled:
-            if bool(finite):
-                learned += samples
-            else:
-                dead.append(DeadLetter(entry_id, payload, "the update was not finite"))
+        if isinstance(self._metrics, ClassificationMetrics):
+            self._metrics = self._metrics.grown(self.spec.outputs(len(self._labels)))
+        for block in self._unsettled:
+            if not bool(block.finite):
+                self._dead.append(DeadLetter(block.entry, block.payload, "the update was not finite"))
+                continue
+            learned += len(block.targets)
+            if block.predicted is not None:
+                self._metrics = self._metrics.updated(block.predicted.cpu(), block.targets, block.weight)
         self._unsettled.clear()
         position = self._position
         self._position = Position(position.entry, position.entries_applied, position.samples_learned + learned)
-        return dead
 
     def state(self) -> FoldState:
+        """Settled. Tensors of the learner by their names, metrics and the scale of values under prefixes."""
+        assert not self._unsettled
         header: dict[str, Any] = {
             "learner": self.spec.learner,
             "hyperparameters": self.spec.hyperparameters,
-            "classes": list(self._labels.classes),
+            "classes": list(self._labels),
         }
-        return FoldState(header, self._learner.state_dict())
+        tensors = dict(self._learner.state_dict())
+        tensors |= {METRICS + name: tensor for name, tensor in self._metrics.tensors().items()}
+        if self._target_scale is not None:
+            tensors |= {TARGET + name: tensor for name, tensor in vars(self._target_scale.moments).items()}
+        return FoldState(header, tensors)
+
+    def empty_like(self, header: Mapping[str, Any]) -> FoldState:
+        """A state of the shapes that a stored one with this header has. Raises: ValueError naming what does not fit."""
+        fold = Fold(self.spec, device="cpu")
+        fold._take_header(header)
+        return fold.state()
 
     def restore(self, state: FoldState, position: Position | None = None) -> None:
         """Takes over a state, and with `position` the place in the stream that it belongs to.
 
-        Raises: ValueError naming what does not fit.
+        Raises: ValueError naming what does not fit, and changes nothing then.
         """
-        own = self.state().header
-        for name in ("learner", "classes", "hyperparameters"):
-            stored = state.header.get(name)
-            if name == "hyperparameters" and isinstance(stored, dict):
-                stored = default_hyperparameters(self.spec.learner) | stored  # an older version had fewer
-            if stored != own[name]:
-                raise ValueError(f"{name} is {stored!r}, not {own[name]!r}")
-        self._learner.load_state_dict(state.tensors)
+        fold = Fold(self.spec, device=self._device)
+        fold._take_header(state.header)
+        parts = {prefix: part_of(state.tensors, prefix) for prefix in (METRICS, TARGET)}
+        rest = {name: t for name, t in state.tensors.items() if not name.startswith((METRICS, TARGET))}
+        fold._learner.load_state_dict(rest)
+        checked_state(parts[METRICS], fold._metrics.tensors())
+        self._metrics = type(fold._metrics).from_tensors(parts[METRICS])
+        if fold._target_scale is not None:
+            self._target_scale = TargetScale(Moments(**checked_state(parts[TARGET], vars(fold._target_scale.moments))))
+        self._labels = fold._labels
+        self._start(fold._learner)
         if position is not None:
             self._position = position
 
+    def _take_header(self, header: Mapping[str, Any]) -> None:
+        """Becomes as large as a state with this header. Raises: ValueError naming what does not fit."""
+        stored = header.get("hyperparameters")
+        if isinstance(stored, dict):
+            stored = default_hyperparameters(self.spec.learner) | stored  # an older version had fewer
+        for name, value, own in (
+            ("learner", header.get("learner"), self.spec.learner),
+            ("hyperparameters", stored, self.spec.hyperparameters),
+        ):
+            if value != own:
+                raise ValueError(f"{name} is {value!r}, not {own!r}")
+        classes, declared = header.get("classes"), list(self._labels)
+        if not isinstance(classes, list) or classes[: len(declared)] != declared:
+            raise ValueError(f"classes is {classes!r}, and must begin with {declared!r}")
+        most = 0 if self.spec.targets else self.spec.max_classes or 0
+        if len(classes) > most:
+            raise ValueError(f"classes are {len(classes)}, and may be {most}")
+        if classes != declared:
+            self._labels = LabelIndex(classes, self.spec.label_type).classes
+            self._start(self.spec.create_learner(self._device, len(classes)))
+            self._metrics = self._no_metrics()
+
     def version(self) -> Version:
         position = self.position
-        return Version(position.entries_applied, position.entry, position.samples_learned, self._learner.predictor())
+        return Version(
+            position.entries_applied,
+            position.entry,
+            position.samples_learned,
+            self._predictor,
+            self._labels,
+            self._target_scale,
+            self._metrics,
+        )
+
+
+def _values(y: Sequence[Any], targets: int) -> Tensor:
+    """(n, targets) float64. Raises: UndecodableEntry."""
+    try:
+        values = torch.tensor(y, dtype=torch.float64).reshape(len(y), -1)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UndecodableEntry(f"targets must be numbers: {error}") from error
+    if values.shape[1] != targets or not values.isfinite().all():
+        raise UndecodableEntry(f"targets must be {targets} finite numbers a sample")
+    return values
 
 
 def describe(command: Command) -> tuple[str, Mapping[str, Any]]:

@@ -61,5 +61,7 @@ class Prediction:
 
 def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
     probabilities = version.predictor(torch.tensor(inputs()))
-    labels = model.spec.labels.decode(probabilities.argmax(dim=1).tolist())
+    if not version.labels:
+        raise Unavailable(f"model {model.name!r} has learned no sample, and no class was declared", kind="no-class-yet")
+    labels = [version.labels[index] for index in probabilities.argmax(dim=1).tolist()]
     return Predicted(labels, probabilities.numpy(), version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -30,6 +31,7 @@ from models import (
     LEARNERS,
     Architecture,
     ArgumentError,
+    ConvolutionalNet,
     FixedScale,
     InputScale,
     LabelIndex,
@@ -38,10 +40,14 @@ from models import (
     PooledScale,
     RunningScale,
     create_learner,
+    patch_net,
 )
 from models.device import choose_device
 from service.problems import FieldError, Invalid
 
+MOST_CLASSES = 100_000
+USUAL_MAX_CLASSES = 100
+"""Where none is declared."""
 NAME = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
 
 
@@ -57,6 +63,7 @@ class OneError:
 
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0)]
+FeatureName = Annotated[str, Field(min_length=1, max_length=256)]
 LabelValue = Annotated[
     Annotated[StrictStr, Field(max_length=256)] | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | StrictBool,
     OneError("must be a string of at most 256 characters, a 64-bit integer or a boolean"),
@@ -90,15 +97,28 @@ Scale = Annotated[
 
 
 class ModelSpec(_Part):
-    """What a model is. Only `inputs` and `classes` must be given."""
+    """What a model is. `inputs` or `features` must be given, and for classification `classes` or `label_type`.
 
-    task: Literal["classification"] = "classification"
-    inputs: Size
+    Attributes:
+        features: names of the inputs, in order.
+        targets: how many numbers a regression predicts.
+        classes: in the order of probabilities. max_classes: how many there may be: labels that come later and are not among
+            them become classes, too, as long as there is room; by default all are declared, or 100 when none is.
+        image: channels, height and width, when `inputs` are the pixels of one: for the learner never-forget, which then sees
+            patches.
+    """
+
+    task: Literal["classification", "regression"] = "classification"
+    inputs: Size = 0
+    features: Annotated[list[FeatureName] | None, Field(max_length=1_000_000)] = None
+    targets: Annotated[int, Field(ge=1, le=1000)] | None = None
     hidden: Annotated[list[Size], Field(min_length=1, max_length=64)] = [100, 100]
-    classes: Annotated[list[LabelValue], Field(min_length=2, max_length=100_000), FailFast()]
+    classes: Annotated[list[LabelValue], Field(max_length=MOST_CLASSES), FailFast()] = []
+    max_classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = None
     label_type: Literal["integer", "string", "boolean"] | None = None
     activation: Literal["relu"] = "relu"
-    learner: Literal["am-mem", "am-mem-paper"] = "am-mem"
+    learner: Literal["am-mem", "never-forget", "am-mem-paper"] = "am-mem"
+    image: Annotated[list[Size], Field(min_length=3, max_length=3)] | None = None
     hyperparameters: dict[str, Any] = {}
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     scale: Scale = "running"
@@ -107,22 +127,86 @@ class ModelSpec(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        """Fills in the label type and every hyper-parameter, so that equal specs are equal however they were written.
+        """Fills in what was left open, so that equal specs are equal however they were written.
 
         Raises: Invalid (which pydantic lets through) naming the field and value.
         """
-        try:
-            label_type = self.labels.label_type
-        except ValueError as error:
-            raise Invalid(FieldError("classes", self.classes, str(error).removeprefix("classes "))) from error
-        if self.label_type not in (None, label_type):
-            raise Invalid(FieldError("label_type", self.label_type, f"must be {label_type!r}, the type of classes"))
+        self._complete_inputs()
+        if self.task == "classification":
+            self._complete_classes()
+        else:
+            self._complete_values()
         if isinstance(self.scale, FixedScaleSpec):
             self._check_fixed_scale(self.scale)
-        completed = _completed_hyperparameters(self.learner, self.hyperparameters)
-        object.__setattr__(self, "label_type", label_type)
-        object.__setattr__(self, "hyperparameters", completed)
+        object.__setattr__(self, "hyperparameters", _completed_hyperparameters(self.learner, self.hyperparameters))
+        self._check_net()
         return self
+
+    def _complete_inputs(self) -> None:
+        if self.features is None:
+            if not self.inputs:
+                raise Invalid(FieldError("inputs", None, "must say how many features there are, or features name them"))
+            return
+        if self.inputs not in (0, len(self.features)):
+            raise Invalid(FieldError("inputs", self.inputs, f"must be {len(self.features)}, the number of features"))
+        if len(set(self.features)) != len(self.features) or not self.features:
+            repeated = next((name for name in self.features if self.features.count(name) > 1), None)
+            raise Invalid(FieldError("features", repeated, "must be distinct names, one or more"))
+        object.__setattr__(self, "inputs", len(self.features))
+
+    def _complete_classes(self) -> None:
+        if self.targets is not None:
+            raise Invalid(FieldError("targets", self.targets, "is for the task 'regression'"))
+        if not self.classes and self.label_type is None:
+            raise Invalid(
+                FieldError("classes", [], "must name classes, or label_type the type of those that will come")
+            )
+        if len(self.classes) == 1 and self.max_classes is None:
+            raise Invalid(
+                FieldError("classes", self.classes, "must be two or more, or max_classes say how many may come")
+            )
+        try:
+            labels = LabelIndex(self.classes, None if self.classes else self.label_type)
+        except ValueError as error:
+            raise Invalid(FieldError("classes", self.classes, str(error).removeprefix("classes "))) from error
+        if self.label_type not in (None, labels.label_type):
+            raise Invalid(
+                FieldError("label_type", self.label_type, f"must be {labels.label_type!r}, the type of classes")
+            )
+        most = self.max_classes or len(self.classes) or USUAL_MAX_CLASSES
+        if most < len(self.classes):
+            raise Invalid(
+                FieldError("max_classes", most, f"must be at least {len(self.classes)}, the number of classes")
+            )
+        object.__setattr__(self, "label_type", labels.label_type)
+        object.__setattr__(self, "max_classes", most)
+
+    def _complete_values(self) -> None:
+        for field in ("classes", "max_classes", "label_type"):
+            if getattr(self, field):
+                raise Invalid(FieldError(field, getattr(self, field), "is for the task 'classification'"))
+        if self.learner == "am-mem-paper":
+            raise Invalid(
+                FieldError("learner", self.learner, "must be am-mem or never-forget for the task 'regression'")
+            )
+        object.__setattr__(self, "targets", self.targets or 1)
+
+    def _check_net(self) -> None:
+        if self.image is not None:
+            if self.learner != "never-forget":
+                raise Invalid(FieldError("image", self.image, "is for the learner 'never-forget'"))
+            if len(self.hidden) != 1:
+                raise Invalid(FieldError("hidden", self.hidden, "must be one number where there is an image"))
+            if math.prod(self.image) != self.inputs:
+                raise Invalid(FieldError("image", self.image, f"must have {self.inputs} numbers, as many as inputs"))
+            scale = self.input_scale()
+            if isinstance(scale, RunningScale) or (isinstance(scale, FixedScale) and not scale.is_uniform):
+                rule = "must be one for all features where there is an image: 'pooled', say"
+                raise Invalid(FieldError("scale", self.scale, rule))
+        try:
+            self.net(2)
+        except ArgumentError as error:
+            raise Invalid(FieldError(error.argument, error.value, f"must be {error.rule}")) from error
 
     def _check_fixed_scale(self, scale: FixedScaleSpec) -> None:
         for field, given in (("scale.mean", scale.mean), ("scale.deviation", scale.deviation)):
@@ -132,10 +216,27 @@ class ModelSpec(_Part):
 
     @cached_property
     def labels(self) -> LabelIndex:
-        return LabelIndex(self.classes)
+        """The declared classes."""
+        return LabelIndex(self.classes, self.label_type)
 
-    def architecture(self) -> Architecture:
-        return Architecture(self.inputs, tuple(self.hidden), len(self.classes), self.activation)
+    @property
+    def open(self) -> bool:
+        """Whether labels that are not declared may become classes."""
+        return self.max_classes is not None and self.max_classes > len(self.classes)
+
+    def outputs(self, classes: int) -> int:
+        """Of a net for so many classes, or of values; before any class is known there is one that nothing asks for."""
+        return self.targets or max(classes, 1)
+
+    def net(self, outputs: int) -> Architecture | ConvolutionalNet:
+        """Raises: ArgumentError."""
+        if self.image is not None:
+            channels, height, width = self.image
+            return patch_net(
+                (channels, height, width), self.hidden[0], outputs, "squared" if self.targets else "multinomial"
+            )
+        loss = "multinomial" if self.targets is None else "squared"
+        return Architecture(self.inputs, tuple(self.hidden), outputs, self.activation, loss)
 
     def input_scale(self) -> InputScale:
         if isinstance(self.scale, FixedScaleSpec):
@@ -144,13 +245,14 @@ class ModelSpec(_Part):
         kinds: dict[str, Callable[[], InputScale]] = {"running": RunningScale, "pooled": PooledScale, "none": NoScale}
         return kinds[self.scale]()
 
-    def create_learner(self, device: str) -> Learner:
-        return self._learner_on(choose_device(device))
+    def create_learner(self, device: str, classes: int | None = None) -> Learner:
+        """Args: classes: how many; those declared when omitted. It does not matter for regression."""
+        return self._learner_on(choose_device(device), len(self.classes) if classes is None else classes)
 
-    def _learner_on(self, device: torch.device) -> Learner:
+    def _learner_on(self, device: torch.device, classes: int) -> Learner:
         return create_learner(
             self.learner,
-            self.architecture(),
+            self.net(self.outputs(classes)),
             hyperparameters=self.hyperparameters,
             scale=self.input_scale(),
             seed=self.seed,
@@ -158,8 +260,9 @@ class ModelSpec(_Part):
         )
 
     def state_bytes(self) -> int:
-        """Size of the learner's state, most of which is memories: A grows with inputs²."""
-        return sum(tensor.nbytes for tensor in self._learner_on(torch.device("meta")).state_dict().values())
+        """Size of the learner's state with all classes that there may be. Most of it is memories: A grows with inputs²."""
+        learner = self._learner_on(torch.device("meta"), self.max_classes or 1)
+        return sum(tensor.nbytes for tensor in learner.state_dict().values())
 
 
 def default_hyperparameters(learner: str) -> dict[str, Any]:

@@ -14,10 +14,15 @@ import structlog
 from anyio.to_thread import run_sync
 from safetensors import SafetensorError
 
-from models import Architecture, Predictor
+from models import Architecture, ConvolutionalNet, Filters, Net, Predictor
+from models.blocks import part_of
+from models.prequential import ClassificationMetrics
+from models.prequential_values import RegressionMetrics
+from models.scaling import Moments
+from models.target_scale import TargetScale
 from service import redis_keys as keys
 from service.entry_id import EntryId
-from service.fold import Version
+from service.fold import METRICS, TARGET, Version
 from service.publications import Publications, Published
 
 RECONNECT_S = 0.5
@@ -30,18 +35,22 @@ log = structlog.get_logger()
 def encode(published: Published) -> bytes:
     """Length of the header (4 bytes, big-endian), header as JSON, tensors as safetensors."""
     version = published.version
-    net = version.predictor.net
-    assert isinstance(net, Architecture)
     header = json.dumps(
         {
             "epoch": published.epoch,
             "model_version": version.model_version,
             "applied_entry": str(version.applied_entry),
             "samples_learned": version.samples_learned,
-            "net": asdict(net),
+            "labels": version.labels,
+            "net": _described(version.predictor.net),
         }
     ).encode()
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in version.predictor.tensors().items()}
+    parts = {"": version.predictor.tensors(), METRICS: version.metrics.tensors()}
+    if version.target_scale is not None:
+        parts[TARGET] = vars(version.target_scale.moments)
+    tensors = {
+        prefix + name: t.cpu().contiguous().clone() for prefix, part in parts.items() for name, t in part.items()
+    }
     return len(header).to_bytes(4, "big") + header + safetensors.torch.save(tensors)
 
 
@@ -50,18 +59,34 @@ def decode(message: bytes) -> Published:
     try:
         start = 4 + int.from_bytes(message[:4], "big")
         header = json.loads(message[4:start])
-        predictor = Predictor.from_tensors(safetensors.torch.load(message[start:]), _net(header["net"]))
-        applied = EntryId.parse(header["applied_entry"])
-        version = Version(header["model_version"], applied, header["samples_learned"], predictor)
+        tensors = safetensors.torch.load(message[start:])
+        metrics, target = part_of(tensors, METRICS), part_of(tensors, TARGET)
+        weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((METRICS, TARGET))}
+        version = Version(
+            model_version=header["model_version"],
+            applied_entry=EntryId.parse(header["applied_entry"]),
+            samples_learned=header["samples_learned"],
+            predictor=Predictor.from_tensors(weights, _net(header["net"])),
+            labels=tuple(header["labels"]),
+            target_scale=TargetScale(Moments(**target)) if target else None,
+            metrics=(RegressionMetrics if target else ClassificationMetrics).from_tensors(metrics),
+        )
         return Published(header["epoch"], version)
     except (ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise ValueError(f"not published weights: {error!r}") from error
 
 
-def _net(fields: dict[str, Any]) -> Architecture:
-    """From JSON, which has lists where there were tuples."""
-    listed = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return Architecture(**{**fields, **listed})
+def _described(net: Net) -> dict[str, Any]:
+    assert isinstance(net, Architecture | ConvolutionalNet)
+    return asdict(net)
+
+
+def _net(fields: dict[str, Any]) -> Net:
+    """From JSON, which has lists where there were tuples, and maps where there were filters."""
+    listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    if "filters" not in listed:
+        return Architecture(**listed)
+    return ConvolutionalNet(**listed | {"filters": tuple(Filters(**one) for one in listed["filters"])})
 
 
 class PubSubPublisher:

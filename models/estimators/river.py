@@ -16,9 +16,9 @@ from torch import Tensor
 from models.errors import ArgumentError
 from models.estimators.construction import new_learner
 from models.estimators.double_precision import predictions
-from models.estimators.target_scale import TargetScale
 from models.growth import grown_state
 from models.learner import Learner
+from models.target_scale import TargetScale
 
 Values = Mapping[Hashable, np.ndarray[Any, Any]]
 """Feature → its values in a block, (n,) float64, NaN for a missing one."""
@@ -219,7 +219,7 @@ class RiverAMRegressor(_Growing, base.MiniBatchRegressor):
     """A fully connected net for values, learned online under the squared loss.
 
     Features come and go as in `RiverAMClassifier`. Targets are standardised by their running moments, clipped to ten
-    deviations, and the top layer is carried along where the moments move (see `models.estimators.target_scale`). η of AM-mem
+    deviations, and the top layer is carried along where the moments move (see `models.target_scale`). η of AM-mem
     is, unless given, 1/(4·(units of the last hidden layer + 1)).
 
     Parameters

@@ -17,8 +17,8 @@ from models.anchored_hyperparameters import AnchoredHyperparameters
 from models.errors import ArgumentError
 from models.estimators.construction import checked_count, is_integer, new_learner
 from models.estimators.double_precision import predictions
-from models.estimators.target_scale import TargetScale
 from models.learner import LEARNERS, Learner
+from models.target_scale import TargetScale
 
 
 class _AMEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped

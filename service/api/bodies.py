@@ -195,7 +195,10 @@ def _check_length(field: str, values: Sequence[Any], n: int) -> None:
 
 def _check_labels(labels: Sequence[Label], spec: ModelSpec, field: str) -> None:
     try:
-        spec.labels.encode(labels)
+        if spec.open:
+            spec.labels.extended(labels)
+        else:
+            spec.labels.encode(labels)
     except UnknownLabel as error:
         of_type = type(error.label) is LABEL_TYPES[str(spec.label_type)]
         rule = "must be a declared class" if of_type else f"must be of type {spec.label_type}"

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from models import Label
 from service.api.bodies import content_kind, read_inputs, read_query
 from service.api.dependencies import Authenticated, ModelName, Wired
-from service.catalog import Model
 from service.entry_id import EntryId
 from service.fold import Version
 from service.problems import FieldError, Invalid
@@ -57,7 +56,7 @@ async def predict_one(
     return PredictionResource(
         label=predicted.labels[0],
         probabilities=predicted.probabilities[0].tolist(),
-        **_origin(model, predicted.version),
+        **_origin(predicted.version),
     )
 
 
@@ -72,14 +71,14 @@ async def predict_batch(
     inputs = partial(read_inputs, await request.body(), content, model.spec, most=most)
     predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
     return PredictionsResource(
-        labels=predicted.labels, probabilities=predicted.probabilities.tolist(), **_origin(model, predicted.version)
+        labels=predicted.labels, probabilities=predicted.probabilities.tolist(), **_origin(predicted.version)
     )
 
 
-def _origin(model: Model, version: Version) -> dict[str, Any]:
+def _origin(version: Version) -> dict[str, Any]:
     """The fields of `_Versioned`."""
     return {
-        "classes": model.spec.classes,
+        "classes": list(version.labels),
         "model_version": version.model_version,
         "applied_entry": version.applied_entry.shown,
     }

@@ -19,6 +19,7 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "POST /v1/models/{name}/samples",
         "GET /v1/models/{name}/predictions",
         "POST /v1/models/{name}/predictions",
+        "GET /v1/models/{name}/metrics",
         "POST /v1/models/{name}/snapshots",
         "GET /v1/models/{name}/snapshots",
         "GET /v1/models/{name}/snapshots/{snapshot}",

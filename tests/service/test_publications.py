@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from service.entry_id import EntryId
-from service.fold import Fold, Version
+from service.fold import Fold
 from service.publications import Publications, Published
 from service.spec import ModelSpec
 
-PREDICTOR = Fold(ModelSpec(inputs=1, hidden=[2], classes=[0, 1]), device="cpu").version().predictor
+VERSION = Fold(ModelSpec(inputs=1, hidden=[2], classes=[0, 1]), device="cpu").version()
 PATIENCE_S = 20.0
 
 
 def published(number: int, *, epoch: int = 1) -> Published:
-    return Published(epoch, Version(number, EntryId(number, 0), number, PREDICTOR))
+    return Published(
+        epoch, replace(VERSION, model_version=number, applied_entry=EntryId(number, 0), samples_learned=number)
+    )
 
 
 @pytest.mark.parametrize(

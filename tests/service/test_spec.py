@@ -34,6 +34,9 @@ def test_only_inputs_and_classes_must_be_given() -> None:
     assert completed.hidden == [100, 100]
     assert {"mu", "share", "horizons"} <= completed.hyperparameters.keys()
     assert refused(inputs=None) == [("inputs", None)]
+    with pytest.raises(Invalid, match="inputs"):
+        ModelSpec(classes=["a", "b"])
+    assert ModelSpec(features=["x", "y"], classes=["a", "b"]).inputs == 2
 
 
 @pytest.mark.parametrize(
@@ -46,12 +49,18 @@ def test_only_inputs_and_classes_must_be_given() -> None:
         {"scale": {"mean": [1, 2, 3], "deviation": 0.5}},
         {"scale": {"mean": 0.1}},
         {"hyperparameters": {"mu": 1, "share": 0, "horizons": [100, None]}},
+        {"classes": [], "label_type": "integer"},
+        {"classes": ["a"], "max_classes": 7},
+        {"task": "regression", "classes": []},
+        {"task": "regression", "classes": [], "targets": 3},
+        {"features": ["age", "größe", "a"]},
+        {"image": [1, 8, 8], "inputs": 64, "learner": "never-forget", "scale": "pooled", "hidden": [160]},
         {"seed": 2**63 - 1, "retain_s": 1e-3, "block": {"wait_ms": 0}},
     ],
 )
 def test_a_spec_that_is_stored_and_read_is_equal(changes: dict[str, Any]) -> None:
     created = spec(**changes)
-    assert created.labels is created.labels
+    assert created.targets or created.labels is created.labels
     read = ModelSpec.model_validate_json(created.model_dump_json())
     assert read == created
     assert [type(label) for label in read.classes] == [type(label) for label in created.classes]
@@ -74,7 +83,29 @@ def test_booleans_and_integers_make_different_specs() -> None:
     ("changes", "field", "value"),
     [
         ({"extra": 1}, "extra", 1),
-        ({"task": "regression"}, "task", "regression"),
+        ({"task": "ranking"}, "task", "ranking"),
+        ({"task": "regression"}, "classes", "['no', 'yes']"),
+        ({"task": "regression", "classes": [], "label_type": "string"}, "label_type", "string"),
+        ({"task": "regression", "classes": [], "learner": "am-mem-paper"}, "learner", "am-mem-paper"),
+        ({"targets": 2}, "targets", 2),
+        ({"classes": []}, "classes", "[]"),
+        ({"max_classes": 2, "classes": ["a", "b", "c"]}, "max_classes", 2),
+        ({"inputs": 2, "features": ["a", "b", "c"]}, "inputs", 2),
+        ({"inputs": 3, "features": ["a", "b", "a"]}, "features", "a"),
+        ({"image": [1, 1, 3]}, "image", "[1, 1, 3]"),
+        ({"image": [1, 8, 8], "inputs": 64, "learner": "never-forget", "scale": "pooled"}, "hidden", "[100, 100]"),
+        ({"image": [1, 8, 8], "learner": "never-forget", "scale": "pooled", "hidden": [16]}, "image", "[1, 8, 8]"),
+        ({"image": [1, 8, 8], "inputs": 64, "learner": "never-forget", "hidden": [16]}, "scale", "running"),
+        (
+            {"image": [1, 8, 8], "inputs": 64, "learner": "never-forget", "scale": "pooled", "hidden": [17]},
+            "hidden",
+            17,
+        ),
+        (
+            {"image": [1, 7, 7], "inputs": 49, "learner": "never-forget", "scale": "pooled", "hidden": [16]},
+            "image",
+            "(1, 7, 7)",
+        ),
         ({"inputs": 0}, "inputs", 0),
         ({"inputs": 1_000_001}, "inputs", 1_000_001),
         ({"inputs": 10**40}, "inputs", str(10**40)),

@@ -22,7 +22,7 @@ def test_models_can_be_imported_without_scikit_learn_and_river() -> None:
     subprocess.run([sys.executable, "-c", WITHOUT], env=environment, check=True)
 
 
-@pytest.mark.parametrize("module", ["growth", "estimators.sklearn", "estimators.river", "estimators.target_scale"])
+@pytest.mark.parametrize("module", ["growth", "estimators.sklearn", "estimators.river", "target_scale"])
 def test_the_examples_are_true(module: str) -> None:
     results = doctest.testmod(import_module(f"models.{module}"))
     assert results.attempted > 0

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from models import Architecture, RunningScale, create_learner
 from models.estimators.sklearn import AMClassifier, AMRegressor
-from models.estimators.target_scale import TargetScale
+from models.target_scale import TargetScale
 
 CPU = torch.device("cpu")
 Array = np.ndarray[Any, Any]

@@ -1,0 +1,119 @@
+"""`/v1/models/{m}/metrics`: what predictions made before learning were worth, beside predictors that learn nothing."""
+
+from __future__ import annotations
+
+import math
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from torch import Tensor
+
+from models import Label
+from models.prequential import RECENT, Alarms, ClassificationMetrics
+from models.prequential_values import RegressionMetrics
+from service.api.dependencies import Authenticated, ModelName, Wired
+from service.fold import Version
+
+router = APIRouter(prefix="/v1/models/{name}", tags=["metrics"])
+
+Figures = dict[str, float | None]
+
+
+class Drifts(BaseModel):
+    """Rises of the error, found by the Page–Hinkley test. last: after how many samples the last one was, null before any."""
+
+    count: int
+    last: int | None
+
+
+class ClassFigures(BaseModel):
+    """Of one class: how many of its samples were learned, and the share of them that was predicted right."""
+
+    label: Label
+    seen: int
+    recall: float | None
+    recent_recall: float | None
+
+
+class RetentionFigures(BaseModel):
+    """How much is still known, from recalls of classes over periods; null until a class was seen in two periods.
+
+    period: samples each; recalls: one row a period, one column a class, null where a class had too few samples to tell.
+    """
+
+    average_accuracy: float | None
+    backward_transfer: float | None
+    forgetting: float | None
+    period: int
+    recalls: list[list[float | None]]
+
+
+class MetricsResource(BaseModel):
+    """Every sample was predicted before it was learned. `recent` figures forget with a horizon of so many samples.
+
+    Classification: accuracy, kappa, log_loss, beside the accuracies no_change (the last label) and majority (the most
+    frequent one). Regression: mae, rmse, r2, beside the absolute errors no_change (the last value) and mean.
+    """
+
+    model_version: int
+    applied_entry: str | None
+    samples_learned: int
+    horizon: float
+    overall: Figures
+    recent: Figures
+    drifts: Drifts
+    classes: list[ClassFigures] = []
+    retention: RetentionFigures | None = None
+
+
+@router.get("/metrics")
+async def metrics(name: ModelName, services: Wired, caller: Authenticated) -> MetricsResource:
+    caller.require_any(name)
+    version = await services.catalog.version(await services.catalog.get(name))
+    found = version.metrics
+    resource = MetricsResource(
+        model_version=version.model_version,
+        applied_entry=version.applied_entry.shown,
+        samples_learned=version.samples_learned,
+        horizon=RECENT,
+        overall=found.ever.figures(),
+        recent=found.recent.figures(),
+        drifts=_drifts(found.alarms),
+    )
+    if isinstance(found, RegressionMetrics):
+        return resource
+    return resource.model_copy(update={"classes": _classes(version, found), "retention": _retention(found)})
+
+
+def _drifts(alarms: Alarms) -> Drifts:
+    count = int(alarms.count)
+    return Drifts(count=count, last=int(alarms.last) if count else None)
+
+
+def _classes(version: Version, found: ClassificationMetrics) -> list[ClassFigures]:
+    recalls, recent = ((tally.right / tally.seen).tolist() for tally in (found.ever, found.recent))
+    columns = zip(version.labels, found.ever.seen.tolist(), recalls, recent, strict=False)
+    return [
+        ClassFigures(label=label, seen=int(seen), recall=_known(one), recent_recall=_known(other))
+        for label, seen, one, other in columns
+    ]
+
+
+def _retention(found: ClassificationMetrics) -> RetentionFigures:
+    retention, periods = found.retention(), found.periods
+    begun = -(-int(periods.samples) // int(periods.length))
+    return RetentionFigures(
+        average_accuracy=retention.average_accuracy,
+        backward_transfer=retention.backward_transfer,
+        forgetting=retention.forgetting,
+        period=int(periods.length),
+        recalls=[_row(row) for row in periods.recalls()[:begun]],
+    )
+
+
+def _row(recalls: Tensor) -> list[float | None]:
+    return [_known(recall) for recall in recalls.tolist()]
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number
