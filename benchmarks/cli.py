@@ -1,4 +1,4 @@
-"""`python -m benchmarks list | run NAME`."""
+"""`python -m benchmarks list | run NAME | distance`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks import provenance
+from benchmarks.distance import distances, read_reports
 from benchmarks.kept_cells import FOLDER, KeptCells
 from benchmarks.metrics import Metrics, collect, winners
 from benchmarks.plot import draw
@@ -21,6 +22,7 @@ from benchmarks.scenario import Cell, MissingDataError, Plan, RunScale, Scenario
 from benchmarks.scenarios import SCENARIOS
 
 INTERRUPTED = 130
+RESULTS = Path(__file__).parent / "results"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Benchmarks of amstream.")
 output = Console()
@@ -76,6 +78,24 @@ def run_scenario(
         output.print(table)
     for note in notes(scenario, plan, metrics):
         output.print(f"note: {note}", markup=False, highlight=False)
+
+
+@app.command("distance")
+def distance(
+    method: Annotated[str, typer.Argument(help="A method, as reports name it.")] = "am-mem",
+    folder: Annotated[Path, typer.Option(help="Reports.", exists=True, file_okay=False)] = RESULTS,
+) -> None:
+    """How far a method is from the best one on every accuracy of the reports of online.*, continual.* and streams.*."""
+    found = distances(read_reports(folder, ("online.", "continual.", "streams.")), method)
+    if not found:
+        _refuse(f"no report in {folder} has {method!r}")
+    table = Table("scenario", "net", "figure", method, "best", "of", "distance")
+    for one in found:
+        numbers = (f"{one.own:.4f}", f"{one.best:.4f}", one.rival, f"{one.distance:.4f}")
+        table.add_row(one.scenario, one.net, one.figure, *numbers)
+    output.print(table)
+    best = sum(one.distance == 0 for one in found)
+    output.print(f"{method} is the best in {best} of {len(found)}; its largest distance is {found[0].distance:.4f}")
 
 
 def _measured(scenario: Scenario, plan: Plan, kept: KeptCells) -> Metrics:

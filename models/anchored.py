@@ -131,7 +131,14 @@ class AnchoredAMMem(BlockLearner):
             slots |= {f"averaged.{layer}": W for layer, W in enumerate(averaged, start=1)}
             encoded = self._encoded(encoded.inputs, hidden, averaged)
         ensemble = ensemble.updated(
-            self._rows(encoded), targets, w, holds=waits, samples=state.samples, ridge=hyper.top_ridge, renew=renew
+            self._rows(encoded),
+            targets,
+            w,
+            holds=waits,
+            samples=state.samples,
+            ridge=hyper.top_ridge,
+            renew=renew,
+            classes=self.net.loss.classes,
         )
         top = slots.get("temperature", 1.0) * ensemble.combined(self._shares(ensemble, waits))
         return LearnerState((*hidden, top), moments, state.samples + len(x), slots=slots | ensemble.tensors())
@@ -177,7 +184,7 @@ class AnchoredAMMem(BlockLearner):
         return ensemble.shares(torch.where(waits, TOLERANCE_WHILE_ABSENT, self.hyperparameters.tolerance))
 
     def _rows(self, encoded: Encoded) -> list[Tensor]:
-        return [encoded.rows(view) for view in self._ensemble.views]
+        return [encoded.rows(view) for view in self._ensemble.candidates]
 
     def _learned_hidden(
         self,

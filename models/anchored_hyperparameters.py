@@ -47,7 +47,7 @@ class AnchoredHyperparameters:
     direct: bool | None = None
     solve_every: int = 1
     recent: float = 1000.0
-    tolerance: float = 0.005
+    tolerance: float = 0.001
     wait_for_absent: bool = True
 
     def __post_init__(self) -> None:

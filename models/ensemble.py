@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.error_rates import ErrorRates
+from models.reflex import Reflex
 from models.stacking import Stack
 from models.top_memory import TopMemory, View, no_top_memory
 
@@ -36,16 +37,18 @@ def views(horizons: tuple[float, ...], activations: int, inputs: int, *, average
 
 @dataclass(frozen=True)
 class Ensemble:
-    """State of the output layer. The longest memory is the last of K; the others are the live ones.
+    """State of the output layer: K candidates, all of them live but the last, the longest memory. One alone is just that.
 
     Args:
-        views: of the memories, (K,). memories: (K,).
-        stack: of the live memories.
-        rates: discounted prequential error rates: of the live memories, the stack, the mixture, the longest, (K + 2,).
+        views: of the memories. memories: as many.
+        reflex: the candidate before the longest, which sees all that this sees, by the hidden weights as they are.
+        stack: of the live candidates.
+        rates: discounted prequential error rates: of the live candidates, the stack, the mixture, the longest, (K + 2,).
     """
 
     views: tuple[View, ...]
     memories: tuple[TopMemory, ...]
+    reflex: Reflex
     stack: Stack
     rates: ErrorRates
 
@@ -56,8 +59,9 @@ class Ensemble:
         memories = tuple(
             no_top_memory(view.width, outputs, device, multinomial=multinomial, low_rank=low_rank) for view in views
         )
-        stack = Stack.unknown(len(views) - 1, device)
-        return cls(views, memories, stack, ErrorRates.unknown(len(views) + 2, device))
+        reflex = Reflex(torch.zeros(outputs, views[-1].width, device=device))
+        stack = Stack.unknown(len(views), device)
+        return cls(views, memories, reflex, stack, ErrorRates.unknown(len(views) + 3, device))
 
     def tensors(self) -> dict[str, Tensor]:
         named: dict[str, Tensor] = {}
@@ -65,36 +69,52 @@ class Ensemble:
             named |= memory.tensors(number)
         if self._is_single:
             return named
-        named |= {f"stack.{name}": tensor for name, tensor in self.stack.tensors().items()}
+        named |= {f"stack.{name}": tensor for name, tensor in self.stack.tensors().items()} | {
+            "V.reflex": self.reflex.V
+        }
         return named | {f"errors.{name}": tensor for name, tensor in self.rates.tensors().items()}
 
     def like(self, tensors: Mapping[str, Tensor]) -> Ensemble:
         """A state with these tensors in the places of this one's."""
         memories = tuple(TopMemory.from_tensors(tensors, number) for number in range(1, len(self.views) + 1))
         if self._is_single:
-            return Ensemble(self.views, memories, self.stack, self.rates)
+            return replace(self, memories=memories)
         stack = Stack(tensors["stack.A"], tensors["stack.B"])
-        return Ensemble(self.views, memories, stack, ErrorRates(tensors["errors.errors"], tensors["errors.mass"]))
+        rates = ErrorRates(tensors["errors.errors"], tensors["errors.mass"])
+        return Ensemble(self.views, memories, Reflex(tensors["V.reflex"]), stack, rates)
 
     @property
     def _is_single(self) -> bool:
         return len(self.views) == 1
 
+    @property
+    def candidates(self) -> tuple[View, ...]:
+        """What each of the K sees."""
+        if self._is_single:
+            return self.views
+        *shorter, longest = self.views
+        return (*shorter, replace(longest, averaged=False), longest)
+
+    @property
+    def _weights(self) -> list[Tensor]:
+        *shorter, longest = (memory.V for memory in self.memories)
+        return [longest] if self._is_single else [*shorter, self.reflex.V, longest]
+
     def scores(self, rows: Sequence[Tensor]) -> Tensor:
-        """What each memory says of its own rows (n, h_k): (K, n, m)."""
-        return torch.stack([row @ memory.V.T for row, memory in zip(rows, self.memories, strict=True)])
+        """What each candidate says of its own rows (n, h_k): (K, n, m)."""
+        return torch.stack([row @ V.T for row, V in zip(rows, self._weights, strict=True)])
 
     def combined(self, shares: Tensor) -> Tensor:
-        """The one matrix of what is served: the memories' weighted by shares (K,), (m, H + N + 1)."""
+        """The one matrix of what is served: the candidates' weighted by shares (K,), (m, H + N + 1)."""
         activations, inputs = self.views[-1].activations, self.views[-1].inputs
-        pairs = zip(self.views, self.memories, strict=True)
-        return weighted_sum(shares, torch.stack([view.placed(one.V, activations, inputs) for view, one in pairs]))
+        pairs = zip(self.candidates, self._weights, strict=True)
+        return weighted_sum(shares, torch.stack([view.placed(V, activations, inputs) for view, V in pairs]))
 
     def mixture(self) -> Tensor:
-        """Shares of the memories in their mixture, (K,): of the live ones, each by itself and stacked, by their error rates."""
+        """Shares in the mixture, (K,): of the live candidates, each by itself and stacked, by their error rates."""
         if self._is_single:
             return self._alone(-1)
-        of_candidates = self.rates.mixture(len(self.views))
+        of_candidates = self.rates.mixture(len(self.candidates))
         live = of_candidates[:-1] + of_candidates[-1] * self.stack.shares()
         return torch.cat([live, live.new_zeros(1)])
 
@@ -119,11 +139,11 @@ class Ensemble:
         """
         rates = self.rates.rates()
         long = torch.minimum(rates[self._longest_live], rates[-1])
-        best = torch.minimum(rates[: len(self.views) - 1].amin(), rates[-1])
+        best = torch.minimum(rates[: len(self.views)].amin(), rates[-1])
         return torch.exp((best - long) / DISTRUST).float()
 
     def _alone(self, k: int) -> Tensor:
-        shares = torch.zeros(len(self.views), device=self.memories[-1].mass.device)
+        shares = torch.zeros(len(self.candidates), device=self.memories[-1].mass.device)
         shares[k] = 1
         return shares
 
@@ -133,7 +153,7 @@ class Ensemble:
         """With the errors of one block, which was predicted before it is learned.
 
         Args:
-            scores: of the memories, (K, n, m). losses: of such scores, (…, n, m) → (…, n).
+            scores: of the candidates, (K, n, m). losses: of such scores, (…, n, m) → (…, n).
             targets: (n, m). weight: (n,), 0 for what shall not count. tau: horizon in samples.
         """
         if self._is_single:
@@ -157,25 +177,32 @@ class Ensemble:
         samples: Tensor,
         ridge: float,
         renew: bool,
+        classes: bool,
     ) -> Ensemble:
         """With one block remembered.
 
         Args:
-            rows: as each memory sees them, (n, h_k). targets: (n, m). weight: (n,).
+            rows: as each candidate sees them, (n, h_k). targets: (n, m). weight: (n,).
             holds: whether the longest memory forgets nothing and counts all of the past alike, 0-dim.
             samples: learned so far, 0-dim.
-            ridge, renew: see `TopMemory.updated`.
+            ridge, renew: see `TopMemory.updated`. classes: see `Reflex.updated`.
         """
         ages = torch.arange(len(weight), -1, -1, dtype=torch.float64, device=weight.device)
         memories = []
-        for view, memory, row in zip(self.views, self.memories, rows, strict=True):
+        of_memories = rows if self._is_single else [*rows[:-2], rows[-1]]
+        for view, memory, row in zip(self.views, self.memories, of_memories, strict=True):
             keep = torch.exp(-ages / view.horizon)
             if view is self.views[-1] and math.isfinite(view.horizon):
                 holding = holds & (memory.mass > 0)
                 past = torch.where(holding, samples / torch.where(memory.mass > 0, memory.mass, 1), 1)
                 memory, keep = memory.scaled(past), torch.where(holding, 1, keep)
             memories.append(memory.updated(row, targets, weight, keep, ridge=ridge, renew=renew))
-        return replace(self, memories=tuple(memories))
+        if self._is_single:
+            return replace(self, memories=tuple(memories))
+        longest = memories[-1]
+        size = longest.A.diagonal().sum() / longest.mass
+        reflex = self.reflex.updated(rows[-2], targets, weight, size, classes=classes)
+        return replace(self, memories=tuple(memories), reflex=reflex)
 
 
 def weighted_sum(shares: Tensor, parts: Tensor) -> Tensor:

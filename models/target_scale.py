@@ -70,7 +70,7 @@ class TargetScale:
         top = f"W.{sum(name.startswith('W.') for name in state)}"
         new_state = {top: carried(state[top], _bias(state[top]))}
         for name, matrix in state.items():
-            if name.startswith("V.top"):
+            if name.startswith(("V.top", "V.reflex")):
                 new_state[name] = carried(matrix, _bias(matrix))
             elif name.startswith("B.top"):
                 new_state[name] = carried(matrix, state[name.replace("B", "A", 1)][-1])

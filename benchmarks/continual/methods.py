@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Protocol
@@ -17,10 +18,13 @@ from benchmarks.continual.slda import SLDA
 from benchmarks.continual.state_size import state_floats
 from benchmarks.prequential import Learns
 from benchmarks.scenario import Variant
-from models import Architecture, Learner, PooledScale, create_learner
+from models import Architecture, ConvolutionalNet, Learner, PooledScale, create_learner, patch_net
+from models.network import PATCH
 
-AM_MEM: Mapping[str, Variant] = {"am-mem": {}}
-"""AM-mem's presets under test, with their hyper-parameters; none of them is tuned."""
+UNTUNED: Mapping[str, Variant] = {"am-mem": {}, "never-forget": {}}
+"""AM-mem's default and its preset, with what they are measured at; none of it is tuned."""
+PATCHES: Variant = {"patches": PATCH}
+"""Of never-forget where inputs are images, and one hidden layer is asked for: so many activations of pooled patches."""
 JOINT = "joint"
 """The upper bound: Adam on all tasks at once, in random order, several epochs."""
 JOINT_EPOCHS = 5
@@ -74,16 +78,20 @@ def create(net: Architecture, method: str, variant: Variant, seed: int) -> Keeps
         return SLDA(FrozenFeatures(net, seed), net.outputs, number["shrinkage"])
     if method == "random-ridge":
         return RandomRidge(FrozenFeatures(net, seed), net.outputs, number["ridge"])
+    if "patches" in variant:
+        side = math.isqrt(net.inputs)
+        patches = patch_net((1, side, side), net.hidden[0] // 16 * 16, net.outputs)
+        return _learner(patches, method, {}, seed)
     return _learner(net, "adam" if method == JOINT else method, variant, seed)
 
 
 def equal_capacity(net: Architecture) -> int:
     """Samples whose numbers, with a plain net's, make the state of am-mem; at least one."""
-    spare = state_floats(_learner(net, "am-mem", AM_MEM["am-mem"], 0).state_dict())
+    spare = state_floats(_learner(net, "am-mem", UNTUNED["am-mem"], 0).state_dict())
     spare -= state_floats(_learner(net, "sgd", {}, 0).state_dict())
     return max(1, spare // (net.inputs + 1))
 
 
-def _learner(net: Architecture, name: str, hyperparameters: Variant, seed: int) -> Learner:
+def _learner(net: Architecture | ConvolutionalNet, name: str, hyperparameters: Variant, seed: int) -> Learner:
     device = torch.device("cpu")
     return create_learner(name, net, hyperparameters=hyperparameters, scale=PooledScale(), seed=seed, device=device)

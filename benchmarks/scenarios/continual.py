@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.continual.course import figures
-from benchmarks.continual.methods import AM_MEM, GRIDS, JOINT, JOINT_EPOCHS, grid
+from benchmarks.continual.methods import GRIDS, JOINT, JOINT_EPOCHS, PATCHES, UNTUNED, grid
 from benchmarks.continual.tasks import Task, permuted, split_by_class, thinned
 from benchmarks.datasets import Dataset, Split, images
 from benchmarks.scenario import Axes, Cell, Figures, Plan, RunScale, Scenario, Variant, Winners
@@ -44,6 +44,7 @@ class Curriculum:
         title: what the tasks are, in words.
         data: name of the file.
         tasks: of a training and a test set.
+        images: whether inputs are images, of which neighbours belong together.
         repeated: whether every task reads the whole set, and not its own part of it.
         budgets: per scale.
     """
@@ -52,6 +53,7 @@ class Curriculum:
     title: str
     data: str
     tasks: Callable[[Dataset, Dataset], list[Task]]
+    images: bool
     repeated: bool
     budgets: Mapping[RunScale, Budget]
 
@@ -81,10 +83,14 @@ class Curriculum:
         split, budget = images(plan.data, self.data), self.budgets[plan.scale]
         train, test = thinned(split.everything_but_test, budget.train), thinned(split.test, budget.test)
         for net in self._nets(plan, split):
-            for method, variant in {**AM_MEM, **{method: winners[method, net.name, ""] for method in GRIDS}}.items():
+            tuned = {method: winners[method, net.name, ""] for method in GRIDS}
+            for method, variant in {**self._untuned(net), **tuned}.items():
                 for seed in range(plan.seeds):
                     work = partial(self.measure, train, test, net, method, variant, seed)
                     yield Cell(method, net.name, seed, work, variant=variant, data=f"{train.digest}/{test.digest}")
+
+    def _untuned(self, net: Architecture) -> Mapping[str, Variant]:
+        return {**UNTUNED, "never-forget": PATCHES} if self.images and len(net.hidden) == 1 else UNTUNED
 
     def measure(
         self, train: Dataset, test: Dataset, net: Architecture, method: str, variant: Variant, seed: int
@@ -99,7 +105,15 @@ class Curriculum:
             f"the start, nobody told the task of a test sample; {JOINT}: Adam, {JOINT_EPOCHS} epochs over all tasks at once",
             f"tuned at {len(GRIDS['sgd'])} points a method, one run each over {min(budget.trial, 50_000):,} training "
             f"samples{per_task}, by the accuracy at the end on samples of the validation part (the last 10,000 of the "
-            "training set), which the reported runs learn, too; am-mem is not tuned",
+            "training set), which the reported runs learn, too; am-mem and never-forget are not tuned",
+            *(
+                [
+                    "never-forget sees patches where there is one hidden layer (the width rounded down to a multiple of 16), "
+                    "dense random features with two"
+                ]
+                if self.images
+                else ["never-forget has dense random features"]
+            ),
             "state_floats: all numbers that persist between blocks, symmetric matrices as a triangle, stored samples too "
             "(joint: the data set); replay-equal stores as many samples as make its state am-mem's",
             "ewc alone is told where a task ends, and sees its last 1,000 samples again",
@@ -124,6 +138,7 @@ CURRICULA = (
         title="MNIST in 5 tasks of 2 classes",
         data="mnist_full",
         tasks=split_by_class,
+        images=True,
         repeated=False,
         budgets=ONCE,
     ),
@@ -132,6 +147,7 @@ CURRICULA = (
         title="Fashion-MNIST in 5 tasks of 2 classes",
         data="fashion_mnist_full",
         tasks=split_by_class,
+        images=True,
         repeated=False,
         budgets=ONCE,
     ),
@@ -140,6 +156,7 @@ CURRICULA = (
         title="MNIST under 10 orders of the pixels",
         data="mnist_full",
         tasks=permuted,
+        images=False,
         repeated=True,
         budgets=TEN_TIMES,
     ),

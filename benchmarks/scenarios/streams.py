@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from river.forest import ARFClassifier
@@ -40,12 +41,12 @@ class Method:
     random: bool = True
 
 
-def learner(name: str) -> Create:
-    """A learner of `models` with its default hyper-parameters, or the variant's."""
+def am_mem(**hyperparameters: Any) -> Create:
+    """AM-mem with its default hyper-parameters, but for these."""
 
     def create(net: Architecture, variant: Variant, seed: int) -> Learns:
-        device = torch.device("cpu")
-        return create_learner(name, net, hyperparameters=variant, scale=RunningScale(), seed=seed, device=device)
+        device, scale = torch.device("cpu"), RunningScale()
+        return create_learner("am-mem", net, hyperparameters=hyperparameters, scale=scale, seed=seed, device=device)
 
     return create
 
@@ -70,7 +71,9 @@ def adaptive_forest(variant: Variant, seed: int, classes: int) -> Classifier:
 
 
 METHODS: Mapping[str, Method] = {
-    "am-mem": Method(learner("am-mem")),
+    "am-mem": Method(am_mem()),
+    "am-mem-short": Method(am_mem(horizons=(8, 64))),
+    "am-mem-long": Method(am_mem(horizons=(4096, None))),
     "logreg": Method(
         of_river(logistic_regression), tuple({"lr": lr} for lr in (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)), random=False
     ),
@@ -117,6 +120,7 @@ class Stream:
             *([f"{plan.scale} takes the first {run:,} of {self.samples:,} samples"] if run < self.samples else []),
             f"samples in the order of time; {HEAD:.0%} at the start is the head: where a method has a grid (am-mem and arf "
             "have none) its point is the best on the head, and the figures include the head",
+            "am-mem-short and -long: the ends of its dial, horizons of 8 and 64 samples, of 4096 and for ever",
             "seeds: initialisation, or what the method draws; logreg, no-change and majority draw nothing and run once",
             "logreg, hat, arf: river's; a block is predicted whole, then learned sample by sample; arf has 10 trees",
         ]

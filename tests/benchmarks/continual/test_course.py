@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.continual.course import figures, learn_in_turn
-from benchmarks.continual.methods import AM_MEM, GRIDS, create, equal_capacity, grid
+from benchmarks.continual.methods import GRIDS, PATCHES, UNTUNED, create, equal_capacity, grid
 from benchmarks.continual.state_size import state_floats
 from benchmarks.continual.tasks import permuted, split_by_class, thinned
 from benchmarks.datasets import Dataset, Split, digits
@@ -16,7 +16,7 @@ from models import Architecture
 X, Y = digits().shuffled(0)
 TRAIN, TEST = Dataset("digits", X[:1400], Y[:1400]), Dataset("digits", X[1400:], Y[1400:])
 NET = Architecture(64, (40,), 10)
-FIRST: dict[str, Variant] = {method: points[0] for method, points in GRIDS.items()} | dict(AM_MEM)
+FIRST: dict[str, Variant] = {method: points[0] for method, points in GRIDS.items()} | dict(UNTUNED)
 
 
 def test_split_tasks_have_their_classes_alone_and_lose_no_sample() -> None:
@@ -94,14 +94,28 @@ def test_a_curriculum_tunes_on_other_samples_than_it_reports(monkeypatch: pytest
     monkeypatch.setattr(continual, "images", lambda folder, name: split)
     monkeypatch.setattr(continual, "NETS", dict.fromkeys(RunScale, ((20,),)))
     budgets = dict.fromkeys(RunScale, Budget(500, train=800, test=300))
-    curriculum = Curriculum("continual.toy", "digits", "none", split_by_class, repeated=False, budgets=budgets)
+    curriculum = Curriculum(
+        "continual.toy", "digits", "none", split_by_class, images=True, repeated=False, budgets=budgets
+    )
     plan = Plan(RunScale.QUICK, seeds=2)
     trials = list(curriculum.trials(plan))
     assert len(trials) == 4 * len(GRIDS)
     winners = {(cell.method, cell.net, cell.at): cell.variant for cell in trials}
     finals = list(curriculum.finals(plan, winners))
-    assert [cell.seed for cell in finals] == [0, 1] * (len(GRIDS) + len(AM_MEM))
+    assert [cell.seed for cell in finals] == [0, 1] * (len(GRIDS) + len(UNTUNED))
     assert not {cell.data for cell in trials} & {cell.data for cell in finals}
     ridge = next(cell for cell in finals if cell.method == "random-ridge")
     assert ridge.measure()["random-ridge"]["final"] > 0.6
     assert "800 samples" in curriculum.notes(plan)[0]
+
+
+def test_never_forget_keeps_what_it_learned_and_less_state_where_it_sees_patches() -> None:
+    tasks = split_by_class(TRAIN, TEST)
+    net = Architecture(64, (170,), 10)
+    found = {
+        "patches": figures(tasks, net, "never-forget", PATCHES, block=20, seed=0),
+        "dense": figures(tasks, net, "never-forget", {}, block=20, seed=0),
+    }
+    assert min(one["final"] for one in found.values()) > 0.9
+    assert max(one["forgetting"] for one in found.values()) < 0.05
+    assert found["patches"]["state_floats"] < found["dense"]["state_floats"]
