@@ -23,7 +23,8 @@ def step(V: Tensor, rows: Tensor, y: Tensor, w: Tensor, size: float, classes: bo
     outputs = rows @ V.T
     residuals = (y - (outputs.softmax(dim=1) if classes else outputs)) * w.unsqueeze(1)
     gram = rows.T @ (rows * w.unsqueeze(1)) + DAMPING * size * torch.eye(5)
-    return V + (BOUND if classes else 1) * residuals.T @ rows @ torch.linalg.inv(gram)
+    moved: Tensor = V + (BOUND if classes else 1) * residuals.T @ rows @ torch.linalg.inv(gram)
+    return moved
 
 
 @pytest.mark.parametrize("classes", [True, False])
