@@ -3,6 +3,7 @@
 samples   {"v": 1, "kind": "samples", "n": n, "x": float32 little-endian row-major, "y": [labels], "w": float32 or nil}
 snapshot  {"v": 1, "kind": "snapshot", "name": NAME, "by": API key's id}
 adopt     {"v": 1, "kind": "adopt", "state": STATE ID, "source": what it is, for people, "by": API key's id}
+set       {"v": 1, "kind": "set", "hyperparameters": JSON of those that change, "by": API key's id}
 resume    {"v": 1, "kind": "resume"}: learning goes on from here after a loss that an operator accepted
 """
 
@@ -72,14 +73,26 @@ class Adopt:
 
 
 @dataclass(frozen=True)
+class Set:
+    """hyperparameters: JSON of a map of those that change."""
+
+    hyperparameters: str
+    by: str
+
+
+@dataclass(frozen=True)
 class Resume:
     pass
 
 
-Command = Snapshot | Adopt | Resume
+Command = Snapshot | Adopt | Set | Resume
 Entry = Samples | Command
 
-_COMMANDS: dict[str, type[Command]] = {"snapshot": Snapshot, "adopt": Adopt, "resume": Resume}
+_COMMANDS: dict[str, type[Command]] = {"snapshot": Snapshot, "adopt": Adopt, "set": Set, "resume": Resume}
+
+
+def kind_of(command: Command) -> str:
+    return next(kind for kind, one in _COMMANDS.items() if isinstance(command, one))
 
 
 def encode(entry: Entry) -> bytes:
@@ -89,8 +102,7 @@ def encode(entry: Entry) -> bytes:
         weight = None if entry.weight is None else np.ascontiguousarray(entry.weight, "<f4").tobytes()
         body = {"kind": "samples", "n": len(entry), "x": x, "y": list(entry.y), "w": weight}
     else:
-        kind = next(kind for kind, command in _COMMANDS.items() if isinstance(entry, command))
-        body = {"kind": kind, **vars(entry)}
+        body = {"kind": kind_of(entry), **vars(entry)}
     encoded: bytes = msgpack.packb({"v": VERSION} | body)
     return encoded
 

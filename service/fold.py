@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from models import Label, LabelIndex, Learner, Predictor, UnknownLabel
@@ -17,15 +19,18 @@ from models.prequential_values import RegressionMetrics
 from models.scaling import Moments
 from models.target_scale import TargetScale
 from service import entries
-from service.entries import Adopt, Command, Samples, Snapshot, UndecodableEntry
+from service.entries import Adopt, Command, Samples, Set, UndecodableEntry
 from service.entry_id import ORIGIN, EntryId
+from service.problems import Invalid
 from service.repositories.checkpoints import Position
-from service.spec import ModelSpec, default_hyperparameters
+from service.spec import ModelSpec
 from service.state import DamagedState, FoldState
 
 START = Position(ORIGIN, 0, 0)
 METRICS, TARGET = "metrics.", "target."
 """Prefixes of tensors that are not the learner's."""
+IN_FORCE = ("learner", "hyperparameters", "hidden", "activation", "image", "scale")
+"""Fields of the spec that a stored state brings along: `set` and `adopt` may change them."""
 
 
 class CommandRefused(Exception):
@@ -43,7 +48,10 @@ Metrics = ClassificationMetrics | RegressionMetrics
 class Version:
     """One immutable version of a model, as predictions use it. `model_version` counts the entries applied.
 
-    Args: labels: of the classes, in the order of probabilities; none for regression. target_scale: of a regression's values.
+    Args:
+        labels: of the classes, in the order of probabilities; none for regression.
+        target_scale: of a regression's values.
+        hyperparameters: in force.
     """
 
     model_version: int
@@ -53,6 +61,7 @@ class Version:
     labels: tuple[Label, ...]
     target_scale: TargetScale | None
     metrics: Metrics
+    hyperparameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ class Fold:
     Whether an update was finite stays on the learner's device until `settle` reads it.
 
     Args:
+        spec: as created; what of it is in force may have been changed by commands.
         device: `auto`, `cpu` or `cuda`.
     """
 
@@ -91,6 +101,7 @@ class Fold:
         self._dead: list[DeadLetter] = []
         self._labels = () if spec.targets else spec.labels.classes
         self._target_scale = TargetScale.unknown(spec.targets) if spec.targets else None
+        self._in_force = spec
         self._start(spec.create_learner(device))
         self._metrics: Metrics = self._no_metrics()
 
@@ -131,6 +142,8 @@ class Fold:
         self._read()
         if isinstance(entry, Adopt):
             self._adopt(entry, load_state)
+        if isinstance(entry, Set):
+            self._set(entry)
         return entry
 
     def _learn(self, entry_id: EntryId, payload: bytes, samples: Samples) -> None:
@@ -163,7 +176,7 @@ class Fold:
         self._labels = labels
         if self.spec.outputs(len(labels)) == before:
             return
-        larger = self.spec.create_learner(self._device, len(labels))
+        larger = self._in_force.create_learner(self._device, len(labels))
         larger.load_state_dict(grown_state(self._learner.state_dict(), larger.state_dict()))
         self._start(larger)
 
@@ -193,6 +206,18 @@ class Fold:
         except (ValueError, DamagedState) as error:
             raise CommandRefused(entry, f"the state of {entry.source} cannot be adopted: {error}") from error
 
+    def _set(self, entry: Set) -> None:
+        """The same state under other hyper-parameters."""
+        try:
+            changes = json.loads(entry.hyperparameters)
+            changed = self._in_force.changed(hyperparameters={**self._in_force.hyperparameters, **changes})
+            learner = changed.create_learner(self._device, len(self._labels))
+            learner.load_state_dict(self._learner.state_dict())
+        except (ValueError, TypeError, Invalid) as error:
+            raise CommandRefused(entry, f"hyperparameters cannot be set to {entry.hyperparameters}: {error}") from error
+        self._in_force = changed
+        self._start(learner)
+
     def settle(self) -> list[DeadLetter]:
         """Reads which updates were finite since the last call, counts their samples and errors, and returns the others."""
         self._read()
@@ -217,11 +242,7 @@ class Fold:
     def state(self) -> FoldState:
         """Settled. Tensors of the learner by their names, metrics and the scale of values under prefixes."""
         assert not self._unsettled
-        header: dict[str, Any] = {
-            "learner": self.spec.learner,
-            "hyperparameters": self.spec.hyperparameters,
-            "classes": list(self._labels),
-        }
+        header = self._in_force.model_dump(mode="json", include=set(IN_FORCE)) | {"classes": list(self._labels)}
         tensors = dict(self._learner.state_dict())
         tensors |= {METRICS + name: tensor for name, tensor in self._metrics.tensors().items()}
         if self._target_scale is not None:
@@ -248,22 +269,17 @@ class Fold:
         self._metrics = type(fold._metrics).from_tensors(parts[METRICS])
         if fold._target_scale is not None:
             self._target_scale = TargetScale(Moments(**checked_state(parts[TARGET], vars(fold._target_scale.moments))))
-        self._labels = fold._labels
+        self._labels, self._in_force = fold._labels, fold._in_force
         self._start(fold._learner)
         if position is not None:
             self._position = position
 
     def _take_header(self, header: Mapping[str, Any]) -> None:
         """Becomes as large as a state with this header. Raises: ValueError naming what does not fit."""
-        stored = header.get("hyperparameters")
-        if isinstance(stored, dict):
-            stored = default_hyperparameters(self.spec.learner) | stored  # an older version had fewer
-        for name, value, own in (
-            ("learner", header.get("learner"), self.spec.learner),
-            ("hyperparameters", stored, self.spec.hyperparameters),
-        ):
-            if value != own:
-                raise ValueError(f"{name} is {value!r}, not {own!r}")
+        try:
+            self._in_force = self.spec.changed(**{field: header[field] for field in IN_FORCE if field in header})
+        except (Invalid, ValidationError, TypeError) as error:
+            raise ValueError(str(error)) from error
         classes, declared = header.get("classes"), list(self._labels)
         if not isinstance(classes, list) or classes[: len(declared)] != declared:
             raise ValueError(f"classes is {classes!r}, and must begin with {declared!r}")
@@ -272,8 +288,8 @@ class Fold:
             raise ValueError(f"classes are {len(classes)}, and may be {most}")
         if classes != declared:
             self._labels = LabelIndex(classes, self.spec.label_type).classes
-            self._start(self.spec.create_learner(self._device, len(classes)))
-            self._metrics = self._no_metrics()
+        self._start(self._in_force.create_learner(self._device, len(self._labels)))
+        self._metrics = self._no_metrics()
 
     def version(self) -> Version:
         position = self.position
@@ -285,6 +301,7 @@ class Fold:
             self._labels,
             self._target_scale,
             self._metrics,
+            self._in_force.hyperparameters,
         )
 
 
@@ -301,5 +318,4 @@ def _values(y: Sequence[Any], targets: int) -> Tensor:
 
 def describe(command: Command) -> tuple[str, Mapping[str, Any]]:
     """(kind, detail) of a command, for the record of what became of it."""
-    kind = "snapshot" if isinstance(command, Snapshot) else "adopt" if isinstance(command, Adopt) else "resume"
-    return kind, vars(command)
+    return entries.kind_of(command), vars(command)

@@ -12,6 +12,7 @@ import redis.asyncio
 from sqlalchemy import Engine
 
 from service.catalog import Catalog
+from service.commands import Commands
 from service.database import Sessions, sessions
 from service.ingest import Ingest
 from service.keyring import Keyring
@@ -21,6 +22,7 @@ from service.settings import Settings
 from service.snapshots import Snapshots
 from service.stream import Limits, async_client, sync_client
 from service.supervisor import Supervisor
+from service.tuning import Tuning
 from service.weights import PubSubPublisher, follow
 
 
@@ -38,6 +40,7 @@ class Services:
     ingest: Ingest
     prediction: Prediction
     snapshots: Snapshots
+    tuning: Tuning
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,6 +89,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
     )
     limits = Limits(ttl_ms=int(settings.idempotency_ttl_s * 1000), most=settings.idempotency_max)
     ingest = Ingest(async_redis, catalog, limits, wait_aof=wait_aof)
+    commands = Commands(session_factory, ingest, publications, wait_s=settings.wait_s)
     return Services(
         settings=settings,
         engine=engine,
@@ -98,5 +102,6 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         catalog=catalog,
         ingest=ingest,
         prediction=Prediction(catalog, publications, wait_s=settings.wait_s),
-        snapshots=Snapshots(session_factory, client, ingest, publications, wait_s=settings.wait_s),
+        snapshots=Snapshots(session_factory, client, commands),
+        tuning=Tuning(catalog, commands),
     )

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import redis
-import structlog
 from anyio import from_thread
 from anyio.to_thread import run_sync
 from sqlalchemy.exc import IntegrityError
@@ -19,30 +17,26 @@ from sqlalchemy.orm import Session
 
 from service import entries, exchange
 from service.catalog import Model
+from service.commands import Commands, audit
 from service.database import Sessions
 from service.entries import Adopt, UndecodableEntry
 from service.entries import Snapshot as SnapshotCommand
 from service.entry_id import ORIGIN, EntryId
-from service.ingest import Ingest
 from service.keyring import Caller
 from service.problems import (
     Conflict,
     FieldError,
     Invalid,
     PreconditionFailed,
-    Unavailable,
     UnknownModel,
     UnknownSnapshot,
 )
-from service.publications import Publications
 from service.repositories import checkpoints, models
 from service.repositories.checkpoints import Position
 from service.spec import NAME
 from service.state import DamagedState, load
 from service.stream import ModelStream
 from service.tables import SnapshotRow, StateRow
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -60,16 +54,10 @@ class Snapshot:
 
 
 class Snapshots:
-    """Args: wait_s: longest wait for a command to be applied."""
-
-    def __init__(
-        self, sessions: Sessions, client: redis.Redis, ingest: Ingest, publications: Publications, *, wait_s: float
-    ) -> None:
+    def __init__(self, sessions: Sessions, client: redis.Redis, commands: Commands) -> None:
         self._sessions = sessions
         self._client = client
-        self._ingest = ingest
-        self._publications = publications
-        self._wait_s = wait_s
+        self._commands = commands
 
     # Looking
 
@@ -89,9 +77,9 @@ class Snapshots:
     async def create(self, model: Model, name: str, *, by: Caller) -> Snapshot:
         """Raises: Invalid for a bad name, Conflict for one that is taken, Unavailable."""
         await run_sync(self._check_free, model, name)
-        entry = await self._ingest.command(model, SnapshotCommand(name, by.key_id))
-        _audit("snapshot", model, by, snapshot=name, entry=str(entry))
-        await self._applied(model, entry)
+        entry = await self._commands.append(model, SnapshotCommand(name, by.key_id))
+        audit("snapshot", model, by, snapshot=name, entry=str(entry))
+        await self._commands.applied(model, entry)
         return await run_sync(self.get, model, name)
 
     async def restore(
@@ -103,7 +91,7 @@ class Snapshots:
         Raises: UnknownSnapshot; PreconditionFailed; Conflict when it cannot be adopted; Unavailable.
         """
         entry = await run_sync(partial(self._adopt, model, name, by=by, only_digests=only_digests))
-        await self._applied(model, entry)
+        await self._commands.applied(model, entry)
         return entry
 
     def _adopt(self, model: Model, name: str, *, by: Caller, only_digests: Collection[str] | None) -> EntryId:
@@ -117,30 +105,9 @@ class Snapshots:
                     errors=[FieldError("If-Match", given, "must be the digest of the snapshot")],
                 )
             command = Adopt(snapshot.state_id, f"snapshot {name}", by.key_id)
-            entry = from_thread.run(self._ingest.command, model, command)
-        _audit("restore", model, by, snapshot=name, digest=snapshot.digest, state=snapshot.state_id, entry=str(entry))
+            entry = from_thread.run(self._commands.append, model, command)
+        audit("restore", model, by, snapshot=name, digest=snapshot.digest, state=snapshot.state_id, entry=str(entry))
         return entry
-
-    async def _applied(self, model: Model, entry: EntryId) -> None:
-        """Waits until the learner has applied a command.
-
-        Raises: Conflict with the learner's reason when it was refused; Unavailable when it took too long.
-        """
-        if not await self._publications.wait_for(model.id, entry, timeout_s=self._wait_s):
-            raise Unavailable(
-                f"the command is in the stream as entry {entry}, but was not applied within {self._wait_s:g} s; "
-                f"it will be when the learner gets there",
-                kind="not-applied-yet",
-                retry_after_s=5,
-            )
-        error = await run_sync(self._error_of, model, entry)
-        if error is not None:
-            raise Conflict(error)
-
-    def _error_of(self, model: Model, entry: EntryId) -> str | None:
-        with self._sessions() as session:
-            row = models.command(session, model.id, entry)
-        return None if row is None else row.error
 
     # Files
 
@@ -159,7 +126,7 @@ class Snapshots:
         content = exchange.write(
             model.spec, state, digest=snapshot.digest, position=position, created_at=snapshot.created_at
         )
-        _audit("export", model, by, snapshot=name, digest=snapshot.digest)
+        audit("export", model, by, snapshot=name, digest=snapshot.digest)
         return snapshot, content
 
     def import_(self, model: Model, name: str, content: bytes, *, by: Caller) -> Snapshot:
@@ -178,7 +145,7 @@ class Snapshots:
                 if models.by_id(session, model.id) is None:
                     raise UnknownModel(model.name) from error
             raise _taken(name) from error
-        _audit("import", model, by, snapshot=name, digest=imported.stored.digest, file_bytes=len(content))
+        audit("import", model, by, snapshot=name, digest=imported.stored.digest, file_bytes=len(content))
         return self.get(model, name)
 
     # Deleting
@@ -204,7 +171,7 @@ class Snapshots:
                 if oldest is not None and entry >= oldest[0]:
                     raise _needed(model, name, entry)
             checkpoints.remove_snapshot(session, row)
-        _audit("delete", model, by, snapshot=name, digest=state_row.digest)
+        audit("delete", model, by, snapshot=name, digest=state_row.digest)
 
     def _read_on(self, stream: ModelStream, model: Model, snapshot: Snapshot, *, after: EntryId) -> EntryId:
         """The last entry of the log. Raises: Conflict when one after `after` adopts the snapshot."""
@@ -249,10 +216,6 @@ def _needed(model: Model, name: str, entry: EntryId) -> Conflict:
         f"let go of that entry, after retain_s = {model.spec.retain_s:g} s at the earliest",
         errors=[FieldError("snapshot", name, f"is adopted by entry {entry}")],
     )
-
-
-def _audit(action: str, model: Model, by: Caller, **what: Any) -> None:
-    log.info("audit", action=action, model=model.name, model_id=model.id, key_id=by.key_id, key=by.name, **what)
 
 
 def _snapshot(row: SnapshotRow, state: StateRow) -> Snapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
@@ -245,6 +245,10 @@ class ModelSpec(_Part):
         kinds: dict[str, Callable[[], InputScale]] = {"running": RunningScale, "pooled": PooledScale, "none": NoScale}
         return kinds[self.scale]()
 
+    def changed(self, **fields: Any) -> ModelSpec:
+        """With other values, checked like any. Raises: Invalid, ValidationError."""
+        return ModelSpec.model_validate_json(json.dumps(self.model_dump(mode="json") | fields))
+
     def create_learner(self, device: str, classes: int | None = None) -> Learner:
         """Args: classes: how many; those declared when omitted. It does not matter for regression."""
         return self._learner_on(choose_device(device), len(self.classes) if classes is None else classes)
@@ -261,12 +265,14 @@ class ModelSpec(_Part):
 
     def state_bytes(self) -> int:
         """Size of the learner's state with all classes that there may be. Most of it is memories: A grows with inputs²."""
-        learner = self._learner_on(torch.device("meta"), self.max_classes or 1)
-        return sum(tensor.nbytes for tensor in learner.state_dict().values())
+        return sum(tensor.nbytes for tensor in self._largest_state().values())
 
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every tensor, with all classes that there may be."""
+        return {name: tuple(tensor.shape) for name, tensor in self._largest_state().items()}
 
-def default_hyperparameters(learner: str) -> dict[str, Any]:
-    return _as_json(LEARNERS[learner][0]())
+    def _largest_state(self) -> Mapping[str, torch.Tensor]:
+        return self._learner_on(torch.device("meta"), self.max_classes or 1).state_dict()
 
 
 def _as_json(hyperparameters: Any) -> dict[str, Any]:

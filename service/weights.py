@@ -42,6 +42,7 @@ def encode(published: Published) -> bytes:
             "applied_entry": str(version.applied_entry),
             "samples_learned": version.samples_learned,
             "labels": version.labels,
+            "hyperparameters": version.hyperparameters,
             "net": _described(version.predictor.net),
         }
     ).encode()
@@ -69,6 +70,7 @@ def decode(message: bytes) -> Published:
             predictor=Predictor.from_tensors(weights, _net(header["net"])),
             labels=tuple(header["labels"]),
             target_scale=TargetScale(Moments(**target)) if target else None,
+            hyperparameters=header["hyperparameters"],
             metrics=(RegressionMetrics if target else ClassificationMetrics).from_tensors(metrics),
         )
         return Published(header["epoch"], version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,9 @@ import torch
 from models.prequential import ClassificationMetrics
 from models.prequential_values import RegressionMetrics
 from service import entries
-from service.entries import Samples, UndecodableEntry
+from service.entries import Samples, Set, UndecodableEntry
 from service.entry_id import EntryId
-from service.fold import Fold
+from service.fold import CommandRefused, Fold
 from service.spec import ModelSpec
 from service.state import FoldState, load, store
 from tests.models.test_learner_contract import frozen
@@ -29,16 +30,48 @@ def stored(**hyperparameters: Any) -> FoldState:
 
 
 def test_a_state_of_a_version_with_fewer_hyperparameters_is_one_with_their_defaults() -> None:
-    Fold(SPEC, device="cpu").restore(stored())
-    other = ModelSpec(inputs=3, hidden=[4], classes=["a", "b"], hyperparameters={"tolerance": 0.1})
-    with pytest.raises(ValueError, match="hyperparameters is"):
-        Fold(other, device="cpu").restore(stored())
+    fold = Fold(SPEC, device="cpu")
+    fold.restore(stored())
+    assert fold.version().hyperparameters == SPEC.hyperparameters
 
 
-@pytest.mark.parametrize("differing", [{"mu": 7.0}, {"surprise": 1}])
-def test_a_state_under_other_hyperparameters_is_refused(differing: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="hyperparameters is"):
+def test_a_state_brings_its_hyperparameters_and_its_net_along() -> None:
+    other = Fold(ModelSpec(inputs=3, hidden=[5, 7], classes=["a", "b"], scale="pooled"), device="cpu")
+    for state in (stored(mu=7.0), other.state()):
+        fold = Fold(SPEC, device="cpu")
+        fold.restore(state)
+        assert fold.state().header["hyperparameters"]["mu"] == state.header["hyperparameters"]["mu"]
+        assert frozen(fold.state().tensors) == frozen(state.tensors)
+    assert fold.state().header["hidden"] == [5, 7]
+    again = Fold(SPEC, device="cpu")
+    again.restore(fold.state())
+    assert again.state().header == fold.state().header
+
+
+@pytest.mark.parametrize("differing", [{"mu": -7.0}, {"surprise": 1}])
+def test_a_state_under_hyperparameters_that_cannot_be_is_refused(differing: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="hyperparameters"):
         Fold(SPEC, device="cpu").restore(stored(**differing))
+
+
+def test_hyperparameters_are_set_and_stay_set_and_what_would_change_the_state_s_shape_is_refused() -> None:
+    fold = Fold(SPEC, device="cpu")
+    before = frozen(fold.state().tensors)
+
+    def set_to(hyperparameters: Any) -> None:
+        payload = entries.encode(Set(json.dumps(hyperparameters), "somebody"))
+        fold.apply(EntryId(fold.entry.ms + 1, 0), payload, load_state=no_state)
+
+    set_to({"share": 0.5})
+    assert fold.version().hyperparameters == SPEC.hyperparameters | {"share": 0.5}
+    assert frozen(fold.state().tensors) == before
+    other = Fold(SPEC, device="cpu")
+    other.restore(fold.state())
+    assert other.version().hyperparameters["share"] == 0.5
+    for refused in ({"share": -1}, {"horizons": [8, 16]}, {"surprise": 1}, 5, None):
+        with pytest.raises(CommandRefused, match="hyperparameters cannot be set to"):
+            set_to(refused)
+    assert fold.version().hyperparameters == SPEC.hyperparameters | {"share": 0.5}
 
 
 OPEN = ModelSpec(inputs=2, hidden=[8], label_type="string", max_classes=3)

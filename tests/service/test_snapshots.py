@@ -74,7 +74,7 @@ def test_snapshots_of_a_deleted_model_are_gone(services: Services) -> None:
 
 def test_a_command_outlives_the_patience_of_whoever_asked(services: Services) -> None:
     async def scenario(snapshots: Any, model: Model) -> None:
-        snapshots._wait_s = 0.0
+        snapshots._commands._wait_s = 0.0
         with pytest.raises(Unavailable, match="will be when the learner gets there"):
             await snapshots.create(model, "s", by=TESTER)
         while not snapshots.list(model):  # noqa: ASYNC110  the learner is another thread
