@@ -2,7 +2,8 @@
 
 samples   {"v": 1, "kind": "samples", "n": n, "x": float32 little-endian row-major, "y": [labels], "w": float32 or nil}
 snapshot  {"v": 1, "kind": "snapshot", "name": NAME, "by": API key's id}
-adopt     {"v": 1, "kind": "adopt", "state": STATE ID, "source": what it is, for people, "by": API key's id}
+adopt     {"v": 1, "kind": "adopt", "state": STATE ID, "source": what it is, for people, "by": API key's id,
+           "after": the entry that the state was folded to, when those since then are to be learned on top of it, or ""}
 set       {"v": 1, "kind": "set", "hyperparameters": JSON of those that change, "by": API key's id}
 resume    {"v": 1, "kind": "resume"}: learning goes on from here after a loss that an operator accepted
 """
@@ -70,6 +71,7 @@ class Adopt:
     state: str
     source: str
     by: str
+    after: str = ""
 
 
 @dataclass(frozen=True)

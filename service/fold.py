@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,18 @@ METRICS, TARGET = "metrics.", "target."
 """Prefixes of tensors that are not the learner's."""
 IN_FORCE = ("learner", "hyperparameters", "hidden", "activation", "image", "scale")
 """Fields of the spec that a stored state brings along: `set` and `adopt` may change them."""
+
+
+LoadState = Callable[[str], FoldState]
+ReadLog = Callable[[EntryId, EntryId], Iterable[tuple[EntryId, bytes]]]
+
+
+class LogTrimmed(Exception):
+    """The log does not reach back as far as is asked; `oldest` is its first entry, None when it is empty."""
+
+    def __init__(self, after: EntryId, oldest: EntryId | None) -> None:
+        super().__init__(f"the log does not hold all entries after {after}; its oldest is {oldest or 'none'}")
+        self.oldest = oldest
 
 
 class CommandRefused(Exception):
@@ -125,11 +138,15 @@ class Fold:
         assert not self._unsettled
         return self._position
 
-    def apply(self, entry_id: EntryId, payload: bytes, *, load_state: Callable[[str], FoldState]) -> Command | None:
+    def apply(
+        self, entry_id: EntryId, payload: bytes, *, load_state: LoadState, read_log: ReadLog | None = None
+    ) -> Command | None:
         """Moves past one entry.
 
         Args:
             load_state: the stored state of an ID, for `adopt`. Raises KeyError when there is none.
+            read_log: the entries after one up to before another, for an `adopt` that wants them learned on top; raises
+                LogTrimmed. None refuses such commands.
         Returns: the command that was applied, if the entry was one.
         Raises: UndecodableEntry or CommandRefused when the entry was passed without being applied.
         """
@@ -141,7 +158,7 @@ class Fold:
             return None
         self._read()
         if isinstance(entry, Adopt):
-            self._adopt(entry, load_state)
+            self._adopt(entry_id, entry, load_state, read_log)
         if isinstance(entry, Set):
             self._set(entry)
         return entry
@@ -198,12 +215,29 @@ class Fold:
             self._learner.load_state_dict(state)
         return predicted, values, weight, finite
 
-    def _adopt(self, entry: Adopt, load_state: Callable[[str], FoldState]) -> None:
+    def pass_over(self, entry_id: EntryId) -> None:
+        """Moves past an entry without applying it."""
+        position = self._position
+        self._position = Position(entry_id, position.entries_applied + 1, position.samples_learned)
+
+    def _adopt(self, entry_id: EntryId, entry: Adopt, load_state: LoadState, read_log: ReadLog | None) -> None:
+        """Takes the state over, and, where the command says after which entry it was taken, learns what came since."""
         try:
-            self.restore(load_state(entry.state))
+            state = load_state(entry.state)
+            if not entry.after:
+                self.restore(state)
+                return
+            aside = Fold(self.spec, device=self._device)
+            after = EntryId.parse(entry.after)
+            aside.restore(state, Position(after, 0, 0))
+            for one, payload in read_log(after, entry_id) if read_log else ():
+                with contextlib.suppress(UndecodableEntry, CommandRefused):  # as the first time
+                    aside.apply(one, payload, load_state=load_state, read_log=read_log)
+            aside.settle()
+            self._take_over(aside)
         except KeyError as error:
             raise CommandRefused(entry, f"there is no stored state {entry.state}") from error
-        except (ValueError, DamagedState) as error:
+        except (ValueError, DamagedState, LogTrimmed) as error:
             raise CommandRefused(entry, f"the state of {entry.source} cannot be adopted: {error}") from error
 
     def _set(self, entry: Set) -> None:
@@ -266,13 +300,18 @@ class Fold:
         rest = {name: t for name, t in state.tensors.items() if not name.startswith((METRICS, TARGET))}
         fold._learner.load_state_dict(rest)
         checked_state(parts[METRICS], fold._metrics.tensors())
-        self._metrics = type(fold._metrics).from_tensors(parts[METRICS])
+        fold._metrics = type(fold._metrics).from_tensors(parts[METRICS])
         if fold._target_scale is not None:
-            self._target_scale = TargetScale(Moments(**checked_state(parts[TARGET], vars(fold._target_scale.moments))))
-        self._labels, self._in_force = fold._labels, fold._in_force
-        self._start(fold._learner)
+            fold._target_scale = TargetScale(Moments(**checked_state(parts[TARGET], vars(fold._target_scale.moments))))
+        self._take_over(fold)
         if position is not None:
             self._position = position
+
+    def _take_over(self, other: Fold) -> None:
+        """Everything but the position."""
+        self._labels, self._in_force = other._labels, other._in_force
+        self._metrics, self._target_scale = other._metrics, other._target_scale
+        self._start(other._learner)
 
     def _take_header(self, header: Mapping[str, Any]) -> None:
         """Becomes as large as a state with this header. Raises: ValueError naming what does not fit."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from service import state as states
+from service.aside import log_between
 from service.checkpointing import Checkpointer, Due, LeaseLost
 from service.database import Sessions
 from service.entries import Command, UndecodableEntry
@@ -132,11 +134,14 @@ class Reign:
             raise KeyError(state_id)
         return states.load(stored)
 
+    def _read_log(self, after: EntryId, before: EntryId) -> Iterator[tuple[EntryId, bytes]]:
+        return log_between(self._realm.stream, after, before)
+
     # Folding
 
     def _apply(self, entry_id: EntryId, payload: bytes) -> None:
         try:
-            command = self._fold.apply(entry_id, payload, load_state=self._load_state)
+            command = self._fold.apply(entry_id, payload, load_state=self._load_state, read_log=self._read_log)
         except UndecodableEntry as error:
             self._bury(entry_id, payload, str(error))
         except CommandRefused as error:

@@ -18,6 +18,7 @@ from service.ingest import Ingest
 from service.keyring import Keyring
 from service.prediction import Prediction
 from service.publications import Publications
+from service.rewind import Rewind
 from service.settings import Settings
 from service.snapshots import Snapshots
 from service.stream import Limits, async_client, sync_client
@@ -40,6 +41,7 @@ class Services:
     ingest: Ingest
     prediction: Prediction
     snapshots: Snapshots
+    rewind: Rewind
     tuning: Tuning
 
     @contextlib.asynccontextmanager
@@ -103,5 +105,6 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         ingest=ingest,
         prediction=Prediction(catalog, publications, wait_s=settings.wait_s),
         snapshots=Snapshots(session_factory, client, commands),
+        rewind=Rewind(session_factory, client, commands, device=settings.device),
         tuning=Tuning(catalog, commands),
     )

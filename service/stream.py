@@ -207,8 +207,17 @@ class ModelStream:
         info: Any = self._client.xinfo_stream(self._stream)
         return info["entries-added"], info["length"]
 
+    def first(self) -> EntryId | None:
+        """The oldest entry that is left."""
+        entries: Any = self._client.xrange(self._stream, count=1)
+        return EntryId.parse(entries[0][0]) if entries else None
+
     def last(self) -> EntryId | None:
-        entries: Any = self._client.xrevrange(self._stream, count=1)
+        return self.last_until(None)
+
+    def last_until(self, at: EntryId | None) -> EntryId | None:
+        """The last entry not after `at`, None for any."""
+        entries: Any = self._client.xrevrange(self._stream, max="+" if at is None else str(at), count=1)
         return EntryId.parse(entries[0][0]) if entries else None
 
     def epoch(self) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service import exchange
 from service.api.bodies import read_json
 from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.entry_id import EntryId
 from service.problems import FieldError, Invalid, UnsupportedMedia
 from service.snapshots import Snapshot
 
@@ -31,8 +32,21 @@ class SnapshotBody(BaseModel):
 
 
 class RestoreBody(BaseModel):
+    """A snapshot by name; or a point of the log, `at` an entry or an RFC 3339 time, and entries to `skip`, both or one.
+
+    With `skip` alone everything else stays learned, also what comes meanwhile.
+    """
+
     model_config = ConfigDict(strict=True, extra="forbid")
-    snapshot: str
+    snapshot: str | None = None
+    at: str | None = None
+    skip: Annotated[list[str], Field(max_length=10_000)] = []
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.snapshot is None) == (self.at is None and not self.skip):
+            raise ValueError("must name a snapshot, or else a point (at) or entries to skip")
+        return self
 
 
 class SnapshotResource(BaseModel):
@@ -52,7 +66,10 @@ class SnapshotList(BaseModel):
 
 
 class Restored(BaseModel):
-    """entry: the command with which the model took over the snapshot's state."""
+    """entry: the command with which the model took over the snapshot's state.
+
+    A point that is gone back to is kept as a snapshot, too.
+    """
 
     snapshot: str
     entry: str
@@ -151,10 +168,37 @@ async def restore(
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
     body = read_json(RestoreBody, await request.body())
-    only = None if if_match is None else _digests(if_match)
-    entry = await services.snapshots.restore(model, body.snapshot, by=caller, only_digests=only)
+    if body.snapshot is not None:
+        only = None if if_match is None else _digests(if_match)
+        name_of_state = body.snapshot
+        entry = await services.snapshots.restore(model, name_of_state, by=caller, only_digests=only)
+    else:
+        if if_match is not None:
+            raise Invalid(FieldError("If-Match", if_match, "is for snapshots"))
+        skip = [_entry("skip", one) for one in body.skip]
+        rewound = await services.rewind.restore(model, _point(body.at), skip, by=caller)
+        name_of_state, entry = rewound.snapshot, rewound.entry
     version = await services.catalog.version(model)
-    return Restored(snapshot=body.snapshot, entry=str(entry), model_version=version.model_version)
+    return Restored(snapshot=name_of_state, entry=str(entry), model_version=version.model_version)
+
+
+def _entry(field: str, text: str) -> EntryId:
+    try:
+        return EntryId.parse(text)
+    except ValueError as error:
+        raise Invalid(FieldError(field, text, "must be an entry ID as a post of samples returned it")) from error
+
+
+def _point(at: str | None) -> EntryId | datetime | None:
+    if at is None:
+        return None
+    try:
+        time = datetime.fromisoformat(at)
+    except ValueError:
+        return _entry("at", at)
+    if time.tzinfo is None:
+        raise Invalid(FieldError("at", at, "must say its offset from UTC, as in 2026-11-27T09:00:00Z"))
+    return time
 
 
 def _resource(snapshot: Snapshot) -> SnapshotResource:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.entry_id import EntryId
 from service.state import StoredState, StoredTensor
-from service.tables import CheckpointRow, OffsetRow, SnapshotRow, StateRow, TensorRow
+from service.tables import CheckpointRow, CommandRow, OffsetRow, SnapshotRow, StateRow, TensorRow
 
 ONLY_SHARD = 0
 
@@ -166,6 +166,16 @@ def snapshots(session: Session, model_id: str, name: str | None = None) -> Seque
     if name is not None:
         query = query.where(SnapshotRow.name == name)
     return [(snapshot_row, state_row) for snapshot_row, state_row in session.execute(query)]
+
+
+def own_snapshots(session: Session, model_id: str) -> Sequence[SnapshotRow]:
+    """Those that the model's learner took at their entry: not imported ones, nor what was folded aside."""
+    taken = select(CommandRow.entry).where(
+        CommandRow.model_id == model_id, CommandRow.kind == "snapshot", CommandRow.error.is_(None)
+    )
+    return session.scalars(
+        select(SnapshotRow).where(SnapshotRow.model_id == model_id, SnapshotRow.entry.in_(taken))
+    ).all()
 
 
 def lock_snapshot(session: Session, model_id: str, name: str) -> tuple[SnapshotRow, StateRow] | None:

@@ -104,8 +104,8 @@ def test_unknown_fields_are_refused(http: TestClient, model: str) -> None:
     http.post(f"{model}/snapshots", json={"name": "s"})
     answer = http.post(f"{model}/snapshots", json={"name": "t", "at": 1})
     assert refused(answer, 422, "invalid") == [("at", 1)]
-    answer = http.post(f"{model}/restore", json={"snapshot": "s", "skip": []})
-    assert refused(answer, 422, "invalid") == [("skip", "[]")]
+    answer = http.post(f"{model}/restore", json={"snapshot": "s", "surprise": []})
+    assert refused(answer, 422, "invalid") == [("surprise", "[]")]
 
 
 def test_a_state_that_is_missing_is_not_adopted_and_the_learner_goes_on(

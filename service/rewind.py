@@ -1,0 +1,150 @@
+"""Going back to a point of the log, or past entries that should not have been: folded aside, kept as a snapshot, adopted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import redis
+from anyio.to_thread import run_sync
+
+from service import state as states
+from service.aside import folded, log_between
+from service.catalog import Model
+from service.commands import Commands, audit
+from service.database import Sessions
+from service.entries import Adopt
+from service.entry_id import EntryId
+from service.fold import START, LogTrimmed
+from service.keyring import Caller
+from service.problems import Conflict, FieldError, Invalid
+from service.repositories import checkpoints
+from service.repositories.checkpoints import Position
+from service.state import FoldState, load
+from service.stream import ModelStream
+
+LAST_SEQ = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """Args: snapshot: that holds the state; base: the entry it was folded from; entry: the command that adopted it."""
+
+    snapshot: str
+    base: EntryId
+    until: EntryId
+    entry: EntryId
+
+
+class Rewind:
+    """Args: device: as the learner's, so that what is folded aside is what it would have been, to the last bit."""
+
+    def __init__(self, sessions: Sessions, client: redis.Redis, commands: Commands, *, device: str) -> None:
+        self._sessions = sessions
+        self._client = client
+        self._commands = commands
+        self._device = device
+
+    async def restore(
+        self, model: Model, at: EntryId | datetime | None, skip: Collection[EntryId], *, by: Caller
+    ) -> Rewound:
+        """The model as it was after the last entry up to `at`, had those of `skip` not been.
+
+        Without `at` the newest entry is meant, and whatever comes while this is worked out is learned on top: nothing but
+        `skip` is left out.
+
+        Raises: Invalid naming an entry that the log does not hold; Conflict naming the oldest point that can be gone back to,
+            or the learner's reason; Unavailable.
+        """
+        name, base, until = await run_sync(partial(self._fold_aside, model, at, frozenset(skip)))
+        with self._sessions() as session:
+            found = checkpoints.snapshot(session, model.id, name)
+        if found is None:
+            raise Conflict(f"snapshot {name!r} was deleted meanwhile")
+        after = "" if at is not None else str(until)
+        entry = await self._commands.append(model, Adopt(found[0].state_id, f"snapshot {name}", by.key_id, after))
+        audit("restore", model, by, snapshot=name, until=str(until), skip=sorted(map(str, skip)), entry=str(entry))
+        await self._commands.applied(model, entry)
+        return Rewound(name, base, until, entry)
+
+    def _fold_aside(
+        self, model: Model, at: EntryId | datetime | None, skip: frozenset[EntryId]
+    ) -> tuple[str, EntryId, EntryId]:
+        stream = ModelStream(self._client, model.id)
+        until = self._last_until(stream, at)
+        for entry in sorted(skip):
+            if entry > until or not stream.holds(entry):
+                raise Invalid(FieldError("skip", str(entry), f"must be an entry that the log holds, up to {until}"))
+        state_id, position = self._base(model, min([until, *(EntryId(e.ms, e.seq - 1) for e in skip)]))
+        try:
+            fold = folded(
+                model.spec,
+                None if state_id is None else self._load_state(model, state_id),
+                position,
+                log_between(stream, position.entry, EntryId(until.ms, until.seq + 1)),
+                device=self._device,
+                load_state=partial(self._load_state, model),
+                read_log=partial(log_between, stream),
+                skip=skip,
+            )
+        except LogTrimmed as error:
+            oldest = error.oldest or "none"
+            raise Conflict(
+                f"the log reaches back to entry {oldest} only, and no checkpoint or snapshot lies between it and the point; "
+                f"a snapshot can be restored as it is",
+                errors=[
+                    FieldError("at", str(until), f"must be later than a checkpoint or snapshot after entry {oldest}")
+                ],
+            ) from error
+        name = _name(until, skip)
+        self._keep(model, name, fold.state(), fold.position)
+        return name, position.entry, until
+
+    def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
+        """The last entry up to `at`."""
+        wanted = EntryId(int(at.timestamp() * 1000), LAST_SEQ) if isinstance(at, datetime) else at
+        found = stream.last_until(wanted)
+        if found is None or (isinstance(at, EntryId) and found != at):
+            oldest = stream.first()
+            error = FieldError("at", str(at), f"must be an entry that the log holds, or a time; its oldest is {oldest}")
+            if wanted is not None and (oldest is None or wanted < oldest):
+                raise Conflict(f"the log begins with entry {oldest}, later than {at}", errors=[error])
+            raise Invalid(error)
+        return found
+
+    def _base(self, model: Model, before: EntryId) -> tuple[str | None, Position]:
+        """The newest stored state of this log at or before an entry; the beginning when there is none."""
+        with self._sessions() as session:
+            found = [(one.state_id, one.position) for one in checkpoints.checkpoints(session, model.id)]
+            found += [
+                (row.state_id, Position(EntryId.parse(row.entry), row.entries_applied, row.samples_learned))
+                for row in checkpoints.own_snapshots(session, model.id)
+            ]
+        usable = [one for one in found if one[1].entry <= before]
+        return max(usable, key=lambda one: one[1].entry, default=(None, START))
+
+    def _load_state(self, model: Model, state_id: str) -> FoldState:
+        with self._sessions() as session:
+            stored = checkpoints.state(session, model.id, state_id)
+        if stored is None:
+            raise KeyError(state_id)
+        return load(stored)
+
+    def _keep(self, model: Model, name: str, state: FoldState, position: Position) -> None:
+        """As a snapshot, unless the same point was gone back to before."""
+        stored = states.store(state)
+        with self._sessions.begin() as session:
+            if checkpoints.snapshot(session, model.id, name) is None:
+                state_id = checkpoints.add_state(session, model.id, stored)
+                checkpoints.add_snapshot(session, model.id, name, state_id, position)
+
+
+def _name(until: EntryId, skip: Collection[EntryId]) -> str:
+    """The same for the same request."""
+    if not skip:
+        return f"at-{until}"
+    left_out = hashlib.sha256(" ".join(map(str, sorted(skip))).encode()).hexdigest()[:12]
+    return f"at-{until}-without-{left_out}"

@@ -1,0 +1,98 @@
+"""Going back to a point of the log, and past poisoned entries, over HTTP: bit for bit what it would have been."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.service.api import refused
+
+Samples = list[dict[str, Any]]
+PROBE = {"x": np.random.default_rng(9).normal(size=(8, 3)).tolist()}
+
+
+def block(seed: int, label: str | None = None) -> Samples:
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(4, 3))
+    return [{"x": row.tolist(), "y": label or ("yes" if row[0] > 0 else "no")} for row in x]
+
+
+def post(http: TestClient, model: str, samples: Samples) -> str:
+    [entry] = http.post(f"{model}/samples", json={"samples": samples}).json()["entries"]
+    assert http.post(f"{model}/predictions", json=PROBE, params={"min_entry": entry}).status_code == 200
+    return str(entry)
+
+
+def predicted(http: TestClient, model: str) -> Any:
+    return http.post(f"{model}/predictions", json=PROBE).json()["probabilities"]
+
+
+@pytest.fixture
+def twin(http: TestClient, model: str) -> str:
+    """Another model of the same spec, which learns what the first one should have."""
+    path = f"{model}-twin"
+    assert http.put(path, json=http.get(model).json()["spec"]).status_code == 201
+    return path
+
+
+@pytest.mark.parametrize("snapshot_before", [False, True])
+def test_a_poisoned_entry_is_undone_and_all_else_stays(
+    http: TestClient, model: str, twin: str, snapshot_before: bool
+) -> None:
+    good, poison, later = block(1), block(2, "no"), block(3)
+    post(http, model, good)
+    if snapshot_before:
+        assert http.post(f"{model}/snapshots", json={"name": "before"}).status_code == 201
+    poisoned = post(http, model, poison)
+    post(http, model, later)
+    answer = http.post(f"{model}/restore", json={"skip": [poisoned]})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["snapshot"].startswith("at-")
+    for samples in (good, later):
+        post(http, twin, samples)
+    assert predicted(http, model) == predicted(http, twin)
+    for path in (model, twin):
+        post(http, path, block(4))
+    assert predicted(http, model) == predicted(http, twin)
+    assert http.get(f"{model}/metrics").json()["overall"] == http.get(f"{twin}/metrics").json()["overall"]
+
+
+def test_a_point_is_gone_back_to_by_entry_and_by_time(http: TestClient, model: str, twin: str) -> None:
+    entry = post(http, model, block(1))
+    post(http, twin, block(1))
+    then = predicted(http, model)
+    post(http, model, block(2))
+    assert predicted(http, model) != then
+    first = http.post(f"{model}/restore", json={"at": entry}).json()
+    assert predicted(http, model) == then == predicted(http, twin)
+    post(http, model, block(3))
+    moment = datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC)
+    second = http.post(f"{model}/restore", json={"at": moment.isoformat()}).json()
+    assert second["snapshot"] == first["snapshot"]  # the same point, kept once
+    assert predicted(http, model) == then
+    assert http.get(f"{model}/snapshots/{first['snapshot']}").status_code == 200
+
+
+def test_what_cannot_be_gone_back_to_is_refused_by_name(http: TestClient, model: str) -> None:
+    entry = post(http, model, block(1))
+    ms = int(entry.split("-")[0])
+    before = http.get(model).json()["model_version"]
+    long_ago = (datetime.fromtimestamp(ms / 1000, UTC) - timedelta(hours=1)).isoformat()
+    for body, status, kind, fields in (
+        ({"at": long_ago}, 409, "conflict", ["at"]),
+        ({"at": f"{ms}-77"}, 422, "invalid", ["at"]),
+        ({"at": "yesterday"}, 422, "invalid", ["at"]),
+        ({"at": "2026-11-27T09:00:00"}, 422, "invalid", ["at"]),
+        ({"skip": [f"{ms + 5}-0"]}, 422, "invalid", ["skip"]),
+        ({"skip": ["x"]}, 422, "invalid", ["skip"]),
+        ({}, 422, "invalid", [""]),
+        ({"snapshot": "a", "at": entry}, 422, "invalid", [""]),
+    ):
+        found = refused(http.post(f"{model}/restore", json=body), status, kind)
+        assert [field for field, _ in found] == fields or (fields == [""] and len(found) == 1)
+    assert http.get(model).json()["model_version"] == before
+    assert f"entry {entry}" in http.post(f"{model}/restore", json={"at": long_ago}).json()["detail"]
