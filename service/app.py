@@ -8,7 +8,17 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from service import __version__
-from service.api import health, hyperparameters, metrics, models, predictions, problem_handlers, samples, snapshots
+from service.api import (
+    events,
+    health,
+    hyperparameters,
+    metrics,
+    models,
+    predictions,
+    problem_handlers,
+    samples,
+    snapshots,
+)
 from service.api.body_limit import BodyLimit
 from service.services import Services
 
@@ -27,7 +37,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.include_router(health.router)
     if services.settings.role != "learner":
-        for module in (models, hyperparameters, samples, predictions, metrics, snapshots):
+        for module in (models, hyperparameters, samples, predictions, metrics, events, snapshots):
             app.include_router(module.router)
     app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
     problem_handlers.install(app)

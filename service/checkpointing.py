@@ -125,4 +125,5 @@ class Checkpointer:
             oldest = checkpoints.prune(session, self._model_id, keep=self._settings.checkpoints_kept)
         retained_from = EntryId(max(0, int((time.time() - self._retain_s) * 1000)), 0)
         self._stream.trim(min(oldest, retained_from), epoch=self._epoch)
+        self._stream.events.say("checkpoint", entry=str(due.position.entry), model_version=due.position.entries_applied)
         return due.position

@@ -133,6 +133,15 @@ class Fold:
         return self._position.entry
 
     @property
+    def labels(self) -> tuple[Label, ...]:
+        return self._labels
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of what was settled."""
+        return self._metrics
+
+    @property
     def position(self) -> Position:
         """Settled: `samples_learned` counts no sample of a discarded update. Call `settle` before."""
         assert not self._unsettled

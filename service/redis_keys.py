@@ -39,6 +39,11 @@ def dead_letters(model_id: str) -> str:
     return f"{PREFIX}:{{{model_id}}}:dead"
 
 
+def events(model_id: str) -> str:
+    """Stream of what happened to the model, the newest thousand or so: fields `kind` and `data`, JSON."""
+    return f"{PREFIX}:{{{model_id}}}:events"
+
+
 def weights_channel(model_id: str) -> str:
     """Pub/Sub: published weights, newest only."""
     return f"{PREFIX}:{{{model_id}}}:weights"
@@ -49,5 +54,5 @@ def model_of_channel(channel: str) -> str:
 
 
 def all_of(model_id: str) -> list[str]:
-    makers = (stream, stream_uuid, idempotency, idempotency_expiry, epoch, dead_letters)
+    makers = (stream, stream_uuid, idempotency, idempotency_expiry, epoch, dead_letters, events)
     return [make(model_id) for make in makers]

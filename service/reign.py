@@ -14,7 +14,7 @@ from service import state as states
 from service.aside import log_between
 from service.checkpointing import Checkpointer, Due, LeaseLost
 from service.database import Sessions
-from service.entries import Command, UndecodableEntry
+from service.entries import Adopt, Command, UndecodableEntry
 from service.entry_id import EntryId
 from service.fold import CommandRefused, Fold
 from service.publications import Published
@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.spec import ModelSpec
 from service.state import DamagedState, FoldState
 from service.stream import ModelStream
+from service.told import Told
 
 log = structlog.get_logger()
 
@@ -66,6 +67,7 @@ class Reign:
     def __init__(self, realm: Realm, epoch: int) -> None:
         self._realm = realm
         self._epoch = epoch
+        self._events = realm.stream.events
         self._log = log.bind(model_id=realm.model_id, epoch=epoch)
         self._fold = self._recover()
         self._checkpointer = Checkpointer(
@@ -77,6 +79,7 @@ class Reign:
             retain_s=self._fold.spec.retain_s,
             written=self._fold.position,
         )
+        self._told = Told(self._events, self._fold)
         self._renewed_at = time.monotonic()
         self._published_at = float("-inf")
         self._published_version = -1
@@ -90,6 +93,7 @@ class Reign:
                         break
                     self._apply(entry_id, payload)
                 self._settle()
+                self._told.settled(self._fold)
                 self._publish_when_due()
                 if self._checkpointer.is_due(self._fold.position):
                     self._checkpointer.begin(self._due())
@@ -151,6 +155,8 @@ class Reign:
             if command is not None:
                 self._settle()
                 self._checkpointer.finish(self._due(command))
+            if isinstance(command, Adopt):
+                self._events.say("adopted", entry=str(entry_id), source=command.source)
 
     def _settle(self) -> None:
         for letter in self._fold.settle():
@@ -159,6 +165,7 @@ class Reign:
     def _bury(self, entry_id: EntryId, payload: bytes, cause: str) -> None:
         self._log.warning("dead letter", entry=str(entry_id), cause=cause)
         self._realm.stream.bury(entry_id, payload, cause)
+        self._events.say("dead-letter", entry=str(entry_id), cause=cause)
 
     # Publishing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -13,7 +14,6 @@ import structlog
 import torch
 import uvicorn
 from alembic.util.exc import CommandError
-from fastapi import FastAPI
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -25,7 +25,7 @@ from service.database import connect, migrate, sessions
 from service.durability import NotDurable, must_wait_for_sync
 from service.embedded import EmbeddedValkey, ValkeyFailed
 from service.keyring import ensure_admin_key
-from service.services import assemble
+from service.services import Services, assemble
 from service.settings import Settings
 from service.stream import sync_client
 
@@ -77,7 +77,7 @@ def serve(settings: Settings) -> None:
         log.info("starting", role=settings.role, device=str(device), data_dir=str(data_dir.path))
         if key_file is not None:
             log.info("admin key written", file=str(key_file))
-        _run(settings, create_app(services))
+        _run(settings, services)
 
 
 def _end(*_: object) -> None:
@@ -88,15 +88,22 @@ def _end(*_: object) -> None:
 
 
 class _Server(uvicorn.Server):
+    """Args: on_exit: called with the first signal."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             os._exit(128 + sig)  # Valkey ends by itself, as after any death of this process
+        self._on_exit()
         super().handle_exit(sig, frame)
 
 
-def _run(settings: Settings, app: FastAPI) -> None:
+def _run(settings: Settings, services: Services) -> None:
     config = uvicorn.Config(
-        app,
+        create_app(services),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -104,7 +111,7 @@ def _run(settings: Settings, app: FastAPI) -> None:
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    server = _Server(config)
+    server = _Server(config, services.draining.set)
     try:
         server.run()
     except SystemExit as end:

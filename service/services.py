@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ from service.weights import PubSubPublisher, follow
 
 @dataclass(frozen=True)
 class Services:
+    """listeners: free places for those who listen to events; draining: set when this process is told to end."""
+
     settings: Settings
     engine: Engine
     sessions: Sessions
@@ -43,6 +46,8 @@ class Services:
     snapshots: Snapshots
     rewind: Rewind
     tuning: Tuning
+    listeners: asyncio.Semaphore
+    draining: threading.Event
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -107,4 +112,6 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         snapshots=Snapshots(session_factory, client, commands),
         rewind=Rewind(session_factory, client, commands, device=settings.device),
         tuning=Tuning(catalog, commands),
+        listeners=asyncio.Semaphore(settings.max_listeners),
+        draining=threading.Event(),
     )

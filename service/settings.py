@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     )
     publish_s: float = Field(0.1, gt=0, description="least time between two publications of weights to API replicas")
 
+    max_listeners: int = Field(100, ge=1, description="most connections that listen to events, per process")
+
     idempotency_ttl_s: float = Field(3600.0, gt=0, description="how long an Idempotency-Key is remembered")
     idempotency_max: int = Field(100_000, ge=1, description="most Idempotency-Keys remembered per model")
 

@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from service import redis_keys as keys
 from service.entry_id import EntryId
+from service.events import EventLog
 
 READ_BLOCK_MS = 100
 READ_COUNT = 32
@@ -168,12 +169,13 @@ def _seen(value: bytes) -> Seen:
 
 
 class ModelStream:
-    """The learner's side of one model's log."""
+    """The learner's side of one model's log. Attributes: events: what listeners are told."""
 
     def __init__(self, client: redis.Redis, model_id: str) -> None:
         self._client = client
         self._model_id = model_id
         self._stream = keys.stream(model_id)
+        self.events = EventLog(client, model_id)
 
     def uuid(self) -> str | None:
         value: Any = self._client.get(keys.stream_uuid(self._model_id))

@@ -4,9 +4,11 @@ import contextlib
 import http.client
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from amstream_client import Client
@@ -42,6 +44,19 @@ def test_a_signal_lets_requests_in_flight_end_and_learned_samples_stay(server: S
     server.start()
     with Client(server.url, server.admin_key) as client:
         assert client.model("m").samples_learned == 1
+
+
+def test_whoever_listens_to_events_is_let_go_cleanly(server: Server) -> None:
+    headers = {"Authorization": f"Bearer {server.admin_key}"}
+    with httpx.stream("GET", f"{server.url}/v1/models/m/events", headers=headers, timeout=20) as listening:
+        lines = listening.iter_lines()
+        assert next(lines) == ": listening"
+        ended = threading.Thread(target=lambda: [*lines])  # raises if the connection is cut
+        ended.start()
+        assert server.stop() == 0
+        ended.join(20)
+        assert not ended.is_alive()
+    assert "Traceback" not in server.log
 
 
 def test_a_second_signal_ends_the_server_at_once(server: Server) -> None:

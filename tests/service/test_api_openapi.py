@@ -20,6 +20,7 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "GET /v1/models/{name}/predictions",
         "POST /v1/models/{name}/predictions",
         "GET /v1/models/{name}/metrics",
+        "GET /v1/models/{name}/events",
         "GET /v1/models/{name}/hyperparameters",
         "PATCH /v1/models/{name}/hyperparameters",
         "POST /v1/models/{name}/snapshots",

@@ -1,0 +1,82 @@
+"""`/v1/models/{m}/events`: what happens to a model, as server-sent events that can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated
+
+import redis
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from service.api.dependencies import Authenticated, ModelName, Wired
+from service.catalog import Model
+from service.entry_id import EntryId
+from service.events import listen
+from service.problems import FieldError, Invalid, Unavailable, UnknownModel
+from service.services import Services
+
+router = APIRouter(prefix="/v1/models/{name}", tags=["events"])
+
+
+class Listener:
+    """One that listens, counted from the request on until it has gone."""
+
+    def __init__(self, services: Services, model: Model, after: EntryId | None) -> None:
+        self.services = services
+        self.model = model
+        self.after = after
+
+    async def events(self) -> AsyncGenerator[ServerSentEvent]:
+        """Until the model is deleted, Redis goes away or this process ends; whoever listens comes back with the last ID."""
+        try:
+            async with aclosing(listen(self.services.async_redis, self.model.id, self.after)) as found:
+                yield ServerSentEvent(comment="listening")
+                async for event in found:
+                    if self.services.draining.is_set():
+                        return
+                    if event is None:
+                        if await self.services.catalog.get(self.model.name) != self.model:
+                            return
+                    else:
+                        shown = None if event.id is None else str(event.id)
+                        yield ServerSentEvent(data=event.data, event=event.kind, id=shown)
+        except (UnknownModel, redis.RedisError):
+            return
+
+
+async def listener(
+    name: ModelName,
+    services: Wired,
+    caller: Authenticated,
+    last_event_id: Annotated[str | None, Header(description="the last event that was seen")] = None,
+) -> AsyncIterator[Listener]:
+    """Raises: Forbidden; UnknownModel; Invalid for an ID that is none; Unavailable when too many listen already."""
+    caller.require_any(name)
+    model = await services.catalog.get(name)
+    after = _event_id(last_event_id)
+    if services.listeners.locked():
+        raise Unavailable("as many listen to events as may; poll the metrics, or try later", retry_after_s=10)
+    async with services.listeners:
+        yield Listener(services, model, after)
+
+
+def _event_id(text: str | None) -> EntryId | None:
+    if not text:
+        return None
+    try:
+        return EntryId.parse(text)
+    except ValueError as error:
+        raise Invalid(FieldError("Last-Event-ID", text, "must be the ID of an event")) from error
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(listening: Annotated[Listener, Depends(listener)]) -> AsyncIterator[ServerSentEvent]:
+    """learned, checkpoint, drift, new-class, adopted, dead-letter; and missed, where some are gone that came in between.
+
+    An event may come twice; its data name the entry that it is about.
+    """
+    async with aclosing(listening.events()) as found:
+        async for event in found:
+            yield event
