@@ -1,6 +1,7 @@
 """What an entry of the stream holds, and its bytes: one msgpack map with a format version.
 
-samples   {"v": 1, "kind": "samples", "n": n, "x": float32 little-endian row-major, "y": [labels], "w": float32 or nil}
+samples   {"v": 1, "kind": "samples", "n": n, "x": float32 little-endian row-major, "y": [labels], "w": float32 or nil;
+           of labels that came later also "p": float64, what was predicted, "was": [labels that are corrected, nil for none]}
 snapshot  {"v": 1, "kind": "snapshot", "name": NAME, "by": API key's id}
 adopt     {"v": 1, "kind": "adopt", "state": STATE ID, "source": what it is, for people, "by": API key's id,
            "after": the entry that the state was folded to, when those since then are to be learned on top of it, or ""}
@@ -32,12 +33,17 @@ class UndecodableEntry(ValueError):
 class Samples:
     """A block of samples: x (n, N) float32, NaN where missing; y of length n; weight (n,) float32 or None.
 
+    said: what was predicted of them when it was asked, (n, m) float64, where that is known; was: labels that they were learned
+    with before, None where there was none.
+
     y has labels, or for regression numbers, lists of them where there are several targets.
     """
 
     x: NDArray[np.float32]
     y: Sequence[Target]
     weight: NDArray[np.float32] | None
+    said: NDArray[np.float64] | None = None
+    was: Sequence[Target | None] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -103,6 +109,10 @@ def encode(entry: Entry) -> bytes:
         x = np.ascontiguousarray(entry.x, "<f4").tobytes()
         weight = None if entry.weight is None else np.ascontiguousarray(entry.weight, "<f4").tobytes()
         body = {"kind": "samples", "n": len(entry), "x": x, "y": list(entry.y), "w": weight}
+        if entry.said is not None:
+            body["p"] = np.ascontiguousarray(entry.said, "<f8").tobytes()
+        if entry.was is not None:
+            body["was"] = list(entry.was)
     else:
         body = {"kind": kind_of(entry), **vars(entry)}
     encoded: bytes = msgpack.packb({"v": VERSION} | body)
@@ -140,4 +150,8 @@ def _decoded_samples(body: dict[str, Any], inputs: int) -> Samples:
         raise ValueError(f"n = {n!r} with {len(labels)} labels")
     x = np.frombuffer(body["x"], "<f4").reshape(n, inputs)
     weight = None if body["w"] is None else np.frombuffer(body["w"], "<f4").reshape(n)
-    return Samples(x, labels, weight)
+    said = np.frombuffer(body["p"], "<f8").reshape(n, -1) if "p" in body else None
+    was = body.get("was")
+    if was is not None and (not isinstance(was, list) or len(was) != n):
+        raise ValueError(f"n = {n!r} with {was!r} before")
+    return Samples(x, labels, weight, said, was)

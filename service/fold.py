@@ -12,9 +12,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from models import Label, LabelIndex, Learner, Predictor, UnknownLabel
+from models import AnchoredAMMem, ArgumentError, Label, LabelIndex, Learner, Predictor, UnknownLabel
 from models.blocks import checked_state, part_of
 from models.growth import grown_state
+from models.merging import unlearned
 from models.prequential import ClassificationMetrics
 from models.prequential_values import RegressionMetrics
 from models.scaling import Moments
@@ -175,14 +176,20 @@ class Fold:
     def _learn(self, entry_id: EntryId, payload: bytes, samples: Samples) -> None:
         """Predicts, then learns; the first block is only learned where no class, or no value, is known before it."""
         x, weight = torch.tensor(samples.x), torch.tensor(samples.weights())
+        known = self._labels or self._target_scale is not None
+        said = None if samples.said is None or not known else torch.tensor(samples.said)
         learn = self._learn_values if self.spec.targets else self._learn_classes
-        self._unsettled.append(_Learned(entry_id, payload, *learn(x, samples.y, weight)))
+        predicted, targets, finite = learn(x, samples, weight, said)
+        if samples.was is not None:  # what is corrected was counted when it came
+            weight = weight * torch.tensor([label is None for label in samples.was])
+        self._unsettled.append(_Learned(entry_id, payload, predicted, targets, weight, finite))
         self._predictor = self._learner.predictor()
 
     def _learn_classes(
-        self, x: Tensor, y: Sequence[Any], weight: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        self, x: Tensor, samples: Samples, weight: Tensor, said: Tensor | None
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
         labels = LabelIndex(self._labels, self.spec.label_type)
+        y: Any = samples.y
         try:
             labels = labels.extended(y) if self.spec.open else labels
             targets = torch.tensor(labels.encode(y))
@@ -192,9 +199,22 @@ class Fold:
             raise UndecodableEntry(
                 f"with its labels there would be {len(labels)} classes; max_classes is {self.spec.max_classes}"
             )
-        predicted = self._predictor.on_device(x) if self._labels else None
+        if said is not None and said.shape[1] > len(self._labels):
+            said = None  # by a version whose classes a restore took away
+        predicted = said if said is not None else self._predictor.on_device(x) if self._labels else None
         self._grow(labels.classes)
-        return predicted, targets, weight, self._learner.learn(x, targets, weight)
+        if samples.was is not None:
+            self._unlearn(x, samples.was, weight, labels)
+        return predicted, targets, self._learner.learn(x, targets, weight)
+
+    def _unlearn(self, x: Tensor, was: Sequence[Any], weight: Tensor, labels: LabelIndex) -> None:
+        """Takes out what was learned with labels that are now corrected, where the learner can do so exactly."""
+        corrected = [i for i, label in enumerate(was) if label is not None]
+        if not isinstance(self._learner, AnchoredAMMem):
+            return
+        with contextlib.suppress(ArgumentError, UnknownLabel):
+            old = torch.tensor(labels.encode([was[i] for i in corrected]))
+            self._learner.load_state_dict(unlearned(self._learner, x[corrected], old, weight[corrected]))
 
     def _grow(self, labels: tuple[Label, ...]) -> None:
         """A net for so many classes that knows what this one does."""
@@ -207,14 +227,15 @@ class Fold:
         self._start(larger)
 
     def _learn_values(
-        self, x: Tensor, y: Sequence[Any], weight: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        self, x: Tensor, samples: Samples, weight: Tensor, said: Tensor | None
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
         """An update that is not finite leaves the targets' scale as it was, too, so it is asked for at once."""
         assert self._target_scale is not None
         assert self.spec.targets is not None
-        values = _values(y, self.spec.targets)
+        values = _values(samples.y, self.spec.targets)
         known = bool(self._target_scale.moments.count.any())
-        predicted = self._target_scale.restored(self._predictor(x)) if known else None
+        if said is None and known:
+            said = self._target_scale.restored(self._predictor(x))
         state, moved = self._learner.state_dict(), self._target_scale.with_block(values, weight)
         moved.carry(self._learner, self._target_scale)
         finite = self._learner.learn(x, moved.standardised(values), weight)
@@ -222,7 +243,7 @@ class Fold:
             self._target_scale = moved
         else:
             self._learner.load_state_dict(state)
-        return predicted, values, weight, finite
+        return said, values, finite
 
     def pass_over(self, entry_id: EntryId) -> None:
         """Moves past an entry without applying it."""

@@ -3,8 +3,9 @@
 Problem
 ├── Unauthenticated      401
 ├── Forbidden            403
-├── NotFound             404   UnknownModel, UnknownSnapshot
+├── NotFound             404   UnknownModel, UnknownSnapshot, UnknownPrediction
 ├── Conflict             409
+├── Gone                 410
 ├── PreconditionFailed   412
 ├── TooLarge             413
 ├── UnsupportedMedia     415
@@ -98,6 +99,19 @@ class UnknownSnapshot(NotFound):
             errors=[FieldError("snapshot", name, "unknown")],
             kind="unknown-snapshot",
         )
+
+
+class UnknownPrediction(NotFound):
+    def __init__(self, model: str, prediction: str) -> None:
+        super().__init__(
+            f"model {model!r} has no prediction {prediction!r} that waits for its label",
+            errors=[FieldError("prediction", prediction, "unknown")],
+            kind="unknown-prediction",
+        )
+
+
+class Gone(Problem):
+    status, title = 410, "Gone"
 
 
 class Conflict(Problem):

@@ -44,6 +44,21 @@ def events(model_id: str) -> str:
     return f"{PREFIX}:{{{model_id}}}:events"
 
 
+def predictions(model_id: str) -> str:
+    """Hash: ID of a prediction that waits for its label → the prediction."""
+    return f"{PREFIX}:{{{model_id}}}:predictions"
+
+
+def outcomes(model_id: str) -> str:
+    """Hash: the same IDs → the entry that holds the label, and the label as JSON."""
+    return f"{PREFIX}:{{{model_id}}}:outcomes"
+
+
+def predictions_expiry(model_id: str) -> str:
+    """Sorted set: the same IDs by expiry in ms."""
+    return f"{PREFIX}:{{{model_id}}}:predictions-expiry"
+
+
 def weights_channel(model_id: str) -> str:
     """Pub/Sub: published weights, newest only."""
     return f"{PREFIX}:{{{model_id}}}:weights"
@@ -53,6 +68,19 @@ def model_of_channel(channel: str) -> str:
     return channel.split(":")[1].strip("{}")
 
 
+ALL = (
+    stream,
+    stream_uuid,
+    idempotency,
+    idempotency_expiry,
+    epoch,
+    dead_letters,
+    events,
+    predictions,
+    outcomes,
+    predictions_expiry,
+)
+
+
 def all_of(model_id: str) -> list[str]:
-    makers = (stream, stream_uuid, idempotency, idempotency_expiry, epoch, dead_letters, events)
-    return [make(model_id) for make in makers]
+    return [make(model_id) for make in ALL]

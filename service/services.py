@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.snapshots import Snapshots
 from service.stream import Limits, async_client, sync_client
 from service.supervisor import Supervisor
+from service.tracking import Tracking
 from service.tuning import Tuning
 from service.weights import PubSubPublisher, follow
 
@@ -46,6 +47,7 @@ class Services:
     snapshots: Snapshots
     rewind: Rewind
     tuning: Tuning
+    tracking: Tracking
     listeners: asyncio.Semaphore
     draining: threading.Event
 
@@ -112,6 +114,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         snapshots=Snapshots(session_factory, client, commands),
         rewind=Rewind(session_factory, client, commands, device=settings.device),
         tuning=Tuning(catalog, commands),
+        tracking=Tracking(async_redis, ttl_s=settings.track_ttl_s, most=settings.track_max),
         listeners=asyncio.Semaphore(settings.max_listeners),
         draining=threading.Event(),
     )

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
 
     max_listeners: int = Field(100, ge=1, description="most connections that listen to events, per process")
 
+    track_ttl_s: float = Field(604_800.0, gt=0, description="how long a tracked prediction waits for its label")
+    track_max: int = Field(100_000, ge=1, description="most tracked predictions that wait per model")
     idempotency_ttl_s: float = Field(3600.0, gt=0, description="how long an Idempotency-Key is remembered")
     idempotency_max: int = Field(100_000, ge=1, description="most Idempotency-Keys remembered per model")
 
