@@ -12,6 +12,7 @@ from service.api import (
     events,
     health,
     hyperparameters,
+    keys,
     metrics,
     models,
     predictions,
@@ -37,7 +38,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.include_router(health.router)
     if services.settings.role != "learner":
-        for module in (models, hyperparameters, samples, predictions, metrics, events, snapshots):
+        for module in (models, hyperparameters, samples, predictions, metrics, events, snapshots, keys):
             app.include_router(module.router)
     app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
     problem_handlers.install(app)

@@ -116,15 +116,17 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for; unique among keys in force.")],
     scope: Annotated[list[str], typer.Option("--scope", help=f"One of {', '.join(SCOPES)}; may be repeated.")],
     model: Annotated[list[str] | None, typer.Option("--model", help="Bind the key to models; may be repeated.")] = None,
+    days: Annotated[float | None, typer.Option(help="How long it holds; without it, until it is revoked.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Prints a new key. It is shown this once: only its hash is stored.
 
-    Example: amstream keys create sensor-7 --scope learn --model boiler
+    Example: amstream keys create sensor-7 --scope learn --model boiler --days 90
     """
     with _one_line_errors():
         engine = open_database(_settings(data_dir=data_dir))
-        secret = create_key(sessions(engine), name=name, scopes=scope, models=model or None)
+        lasts_s = None if days is None else days * 86_400
+        secret = create_key(sessions(engine), name=name, scopes=scope, models=model or None, expires_in_s=lasts_s)
     typer.echo(secret)
 
 
@@ -133,11 +135,11 @@ def list_keys(data_dir: DataDirOption = None) -> None:
     """Lists keys: names, scopes and dates, never the keys themselves."""
     with _one_line_errors():
         engine = open_database(_settings(data_dir=data_dir))
-    table = Table("name", "scopes", "models", "created", "revoked")
+    table = Table("name", "scopes", "models", "created", "expires", "revoked")
     with sessions(engine)() as session:
         for row in api_keys.all_keys(session):
-            revoked = "" if row.revoked_at is None else _date(row.revoked_at)
-            table.add_row(row.name, row.scopes, row.models or "all", _date(row.created_at), revoked)
+            dates = map(_date, (row.created_at, row.expires_at, row.revoked_at))
+            table.add_row(row.name, row.scopes, row.models or "all", *dates)
     Console().print(table)
 
 
@@ -155,8 +157,8 @@ def revoke(
     typer.echo(f"revoked {name}")
 
 
-def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+def _date(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""API keys: 256 random bits each, stored as SHA-256, scoped, optionally bound to models, revocable."""
+"""API keys: 256 random bits each, stored as SHA-256, scoped, optionally bound to models, revocable, some for a time only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from typing import Literal, get_args
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Sessions
-from service.problems import Forbidden, Unauthenticated
+from service.problems import Conflict, FieldError, Forbidden, Invalid, Unauthenticated
 from service.repositories import api_keys
 from service.spec import NAME
+from service.tables import ApiKeyRow
 
 Scope = Literal["predict", "learn", "snapshot", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -27,6 +28,8 @@ PREFIX = "amk_"
 CACHED_S = 2.0
 """A revoked key is refused after this long at the latest."""
 
+LONGEST_EXPIRY_S = 1e9
+
 KEY_NAME = re.compile(r"[\w !-~]{1,63}")
 
 ADMIN_KEY_FILE = "admin.key"
@@ -34,12 +37,13 @@ ADMIN_KEY_FILE = "admin.key"
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever holds a key: which scopes, on which models (None: all). `admin` includes every scope."""
+    """Whoever holds a key: which scopes, on which models (None: all), until when. `admin` includes every scope."""
 
     key_id: str
     name: str
     scopes: frozenset[str]
     models: frozenset[str] | None
+    expires_at: float | None = None
 
     def require(self, scope: Scope, model: str | None = None) -> None:
         """Raises: Forbidden naming the scope, or the model."""
@@ -67,43 +71,84 @@ class Keyring:
     def cached(self, secret: str) -> Caller | None:
         """The caller, if looked up lately; touches no database."""
         found = self._known.get(_digest(secret))
-        return found[1] if found and time.monotonic() - found[0] < CACHED_S else None
+        if found is None or time.monotonic() - found[0] >= CACHED_S:
+            return None
+        expires_at = found[1].expires_at
+        return found[1] if expires_at is None or expires_at > time.time() else None
+
+    def forget(self) -> None:
+        """Makes this process look every key up anew."""
+        self._known = {}
 
     def look_up(self, secret: str) -> Caller:
-        """Raises: Unauthenticated for a key that is unknown or revoked."""
+        """Raises: Unauthenticated for a key that is unknown, revoked or expired."""
         digest = _digest(secret)
         with self._sessions() as session:
             row = api_keys.by_digest(session, digest)
-        if row is None or row.revoked_at is not None:
+        if row is None or not api_keys.in_force(row):
             self._known.pop(digest, None)
-            raise Unauthenticated("the key is unknown or was revoked")
+            raise Unauthenticated("the key is unknown, was revoked or has expired")
         models = None if row.models is None else frozenset(json.loads(row.models))
-        caller = Caller(row.id, row.name, frozenset(json.loads(row.scopes)), models)
+        caller = Caller(row.id, row.name, frozenset(json.loads(row.scopes)), models, row.expires_at)
         self._known = {d: entry for d, entry in self._known.items() if time.monotonic() - entry[0] < CACHED_S}
         self._known[digest] = (time.monotonic(), caller)
         return caller
 
 
-def create_key(sessions: Sessions, *, name: str, scopes: Sequence[str], models: Sequence[str] | None = None) -> str:
-    """A new key; the secret is returned once and stored nowhere.
+def create_key(
+    sessions: Sessions,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    models: Sequence[str] | None = None,
+    expires_in_s: float | None = None,
+) -> str:
+    """A new key; the secret is returned once and stored nowhere. Raises: as `new_key`."""
+    return new_key(sessions, name=name, scopes=scopes, models=models, expires_in_s=expires_in_s)[1]
 
-    Raises: ValueError for an unknown scope, a bad name, or one that a key in force has.
+
+def new_key(
+    sessions: Sessions,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    models: Sequence[str] | None = None,
+    expires_in_s: float | None = None,
+) -> tuple[ApiKeyRow, str]:
+    """A new key's row, and its secret, which is stored nowhere.
+
+    Raises: Invalid naming the field and value; Conflict for a name that a key which was not revoked has.
     """
     if not KEY_NAME.fullmatch(name):
-        raise ValueError(f"a key's name has 1 to 63 visible characters or spaces, not {name!r}")
-    for model in models or ():
-        if not NAME.fullmatch(model):
-            raise ValueError(f"a model's name must match {NAME.pattern}, not {model!r}")
-    for scope in scopes:
+        raise Invalid(FieldError("name", name, "must have 1 to 63 visible characters or spaces"))
+    if not scopes:
+        raise Invalid(FieldError("scopes", [], f"must name at least one of {', '.join(SCOPES)}"))
+    for place, scope in enumerate(scopes):
         if scope not in SCOPES:
-            raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+            raise Invalid(FieldError(f"scopes.{place}", scope, f"must be one of {', '.join(SCOPES)}"))
+    if models is not None and not models:
+        raise Invalid(FieldError("models", [], "must name at least one; without `models` the key is for all"))
+    for place, model in enumerate(models or ()):
+        if not NAME.fullmatch(model):
+            raise Invalid(FieldError(f"models.{place}", model, f"must match {NAME.pattern}"))
+    if expires_in_s is not None and not 0 < expires_in_s <= LONGEST_EXPIRY_S:
+        raise Invalid(FieldError("expires_in_s", expires_in_s, f"must be above 0, and at most {LONGEST_EXPIRY_S:g}"))
     secret = PREFIX + secrets.token_urlsafe(32)
     try:
         with sessions.begin() as session:
-            api_keys.add(session, name=name, sha256=_digest(secret), scopes=scopes, models=models)
+            row = api_keys.add(
+                session,
+                name=name,
+                sha256=_digest(secret),
+                scopes=list(dict.fromkeys(scopes)),
+                models=None if models is None else list(dict.fromkeys(models)),
+                expires_in_s=expires_in_s,
+            )
     except IntegrityError as error:
-        raise ValueError(f"there is a key named {name!r} already; revoke it first, or choose another name") from error
-    return secret
+        taken = FieldError("name", name, "is taken")
+        what = f"there is a key named {name!r} already; revoke it first, or choose another name"
+        raise Conflict(what, errors=[taken]) from error
+    return row, secret
 
 
 def ensure_admin_key(sessions: Sessions, data_dir: Path) -> Path | None:

@@ -3,7 +3,7 @@
 Problem
 ├── Unauthenticated      401
 ├── Forbidden            403
-├── NotFound             404   UnknownModel, UnknownSnapshot, UnknownPrediction
+├── NotFound             404   UnknownModel, UnknownSnapshot, UnknownPrediction, UnknownKey
 ├── Conflict             409
 ├── Gone                 410
 ├── PreconditionFailed   412
@@ -107,6 +107,15 @@ class UnknownPrediction(NotFound):
             f"model {model!r} has no prediction {prediction!r} that waits for its label",
             errors=[FieldError("prediction", prediction, "unknown")],
             kind="unknown-prediction",
+        )
+
+
+class UnknownKey(NotFound):
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"there is no key with the ID {key_id!r}",
+            errors=[FieldError("key_id", key_id, "unknown")],
+            kind="unknown-key",
         )
 
 

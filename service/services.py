@@ -17,6 +17,7 @@ from service.commands import Commands
 from service.database import Sessions, sessions
 from service.ingest import Ingest
 from service.keyring import Keyring
+from service.keys import Keys
 from service.prediction import Prediction
 from service.publications import Publications
 from service.rewind import Rewind
@@ -41,6 +42,7 @@ class Services:
     publications: Publications
     supervisor: Supervisor | None
     keyring: Keyring
+    keys: Keys
     catalog: Catalog
     ingest: Ingest
     prediction: Prediction
@@ -84,6 +86,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
     client = sync_client(redis_url)
     async_redis = async_client(redis_url)
     publications = Publications()
+    keyring = Keyring(session_factory)
     supervisor = None
     if settings.role != "api":
         interval_s = settings.publish_s
@@ -107,7 +110,8 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         async_redis=async_redis,
         publications=publications,
         supervisor=supervisor,
-        keyring=Keyring(session_factory),
+        keyring=keyring,
+        keys=Keys(session_factory, keyring),
         catalog=catalog,
         ingest=ingest,
         prediction=Prediction(catalog, publications, wait_s=settings.wait_s),

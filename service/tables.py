@@ -102,7 +102,7 @@ class CommandRow(Base):
 
 
 class ApiKeyRow(Base):
-    """A bearer key; only its SHA-256 is kept. `models` null: every model."""
+    """A bearer key; only its SHA-256 is kept. `models` null: every model; `expires_at` null: never."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -120,4 +120,5 @@ class ApiKeyRow(Base):
     scopes: Mapped[str] = mapped_column(Text)
     models: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Float)
+    expires_at: Mapped[float | None] = mapped_column(Float)
     revoked_at: Mapped[float | None] = mapped_column(Float)

@@ -13,14 +13,24 @@ from sqlalchemy.orm import Session
 from service.tables import ApiKeyRow
 
 
-def add(session: Session, *, name: str, sha256: str, scopes: Sequence[str], models: Sequence[str] | None) -> ApiKeyRow:
+def add(
+    session: Session,
+    *,
+    name: str,
+    sha256: str,
+    scopes: Sequence[str],
+    models: Sequence[str] | None,
+    expires_in_s: float | None = None,
+) -> ApiKeyRow:
+    now = time.time()
     row = ApiKeyRow(
         id=str(uuid.uuid4()),
         name=name,
         sha256=sha256,
         scopes=json.dumps(list(scopes)),
         models=None if models is None else json.dumps(list(models)),
-        created_at=time.time(),
+        created_at=now,
+        expires_at=None if expires_in_s is None else now + expires_in_s,
         revoked_at=None,
     )
     session.add(row)
@@ -31,6 +41,10 @@ def add(session: Session, *, name: str, sha256: str, scopes: Sequence[str], mode
 def by_digest(session: Session, sha256: str) -> ApiKeyRow | None:
     """The key, revoked or not."""
     return session.scalar(select(ApiKeyRow).where(ApiKeyRow.sha256 == sha256))
+
+
+def by_id(session: Session, key_id: str) -> ApiKeyRow | None:
+    return session.get(ApiKeyRow, key_id)
 
 
 def by_name(session: Session, name: str) -> ApiKeyRow | None:
@@ -46,3 +60,7 @@ def revoke(session: Session, name: str) -> bool:
     if row is not None:
         row.revoked_at = time.time()
     return row is not None
+
+
+def in_force(row: ApiKeyRow) -> bool:
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > time.time())

@@ -30,4 +30,7 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "GET /v1/models/{name}/snapshots/{snapshot}/content",
         "POST /v1/models/{name}/snapshots/import",
         "POST /v1/models/{name}/restore",
+        "POST /v1/keys",
+        "GET /v1/keys",
+        "DELETE /v1/keys/{key_id}",
     }

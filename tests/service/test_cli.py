@@ -148,7 +148,9 @@ def schema(tmp_path: Path) -> str:
 
 
 def test_a_key_is_created_listed_and_revoked(schema: str) -> None:
-    made = RUN.invoke(app, ["keys", "create", "sensor", "--scope", "learn", "--scope", "predict", "--model", "boiler"])
+    made = RUN.invoke(
+        app, ["keys", "create", "sensor", "--scope", "learn", "--scope", "predict", "--model", "boiler", "--days", "1"]
+    )
     assert made.exit_code == 0
     secret = made.stdout.strip()
     engine = connect(schema)
@@ -171,6 +173,7 @@ def test_what_is_wrong_with_a_key_is_said_in_one_line(schema: str) -> None:
     RUN.invoke(app, ["keys", "create", "taken", "--scope", "admin"])
     assert "'taken'" in fails("keys", "create", "taken", "--scope", "admin")
     assert "'write'" in fails("keys", "create", "k", "--scope", "write")
+    assert "expires_in_s" in fails("keys", "create", "k", "--scope", "learn", "--days", "0")
     assert "'Boiler'" in fails("keys", "create", "k", "--scope", "learn", "--model", "Boiler")
     assert "'unknown'" in fails("keys", "revoke", "unknown")
     assert "database_url" in fails("keys", "list", "--data-dir", "/nowhere")

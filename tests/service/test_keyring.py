@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import Engine, text
 from service import keyring
 from service.database import sessions
 from service.keyring import PREFIX, Caller, Keyring, create_key, ensure_admin_key
-from service.problems import Forbidden, Unauthenticated
+from service.problems import Forbidden, Problem, Unauthenticated
 from service.repositories import api_keys
 
 
@@ -71,13 +72,15 @@ def test_the_cache_does_not_grow(engine: Engine, monkeypatch: pytest.MonkeyPatch
         ("x" * 64, ["admin"], None, "x" * 64),
         ("k", ["admin"], ["Boiler"], "'Boiler'"),
         ("taken", ["admin"], None, "'taken'"),
+        ("k", [], None, "scopes = '[]'"),
+        ("k", ["admin"], [], "models = '[]'"),
     ],
 )
 def test_a_bad_key_is_not_created_and_the_message_names_the_value(
     engine: Engine, name: str, scopes: list[str], models: list[str] | None, names: str
 ) -> None:
     create_key(sessions(engine), name="taken", scopes=["predict"])
-    with pytest.raises(ValueError, match=re.escape(names)):
+    with pytest.raises(Problem, match=re.escape(names)):
         create_key(sessions(engine), name=name, scopes=scopes, models=models)
     with sessions(engine)() as session:
         assert len(api_keys.all_keys(session)) == 1
@@ -131,8 +134,28 @@ def test_a_key_file_that_cannot_be_written_leaves_no_key_in_force(engine: Engine
 
 def test_a_name_is_free_again_once_its_key_is_revoked(engine: Engine) -> None:
     create_key(sessions(engine), name="k", scopes=["learn"])
-    with pytest.raises(ValueError, match="a key named 'k' already"):
+    with pytest.raises(Problem, match="a key named 'k' already"):
         create_key(sessions(engine), name="k", scopes=["learn"])
     with sessions(engine).begin() as session:
         assert api_keys.revoke(session, "k")
     create_key(sessions(engine), name="k", scopes=["learn"])
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 2e9, float("nan"), float("inf")])
+def test_a_key_may_hold_for_a_time_only(engine: Engine, seconds: float) -> None:
+    with pytest.raises(Problem, match="expires_in_s"):
+        create_key(sessions(engine), name="k", scopes=["learn"], expires_in_s=seconds)
+
+
+def test_an_expired_key_is_refused_whether_it_was_cached_or_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Keyring(sessions(engine))
+    secret = create_key(sessions(engine), name="k", scopes=["learn"], expires_in_s=60)
+    caller = ring.look_up(secret)
+    assert caller.expires_at is not None
+    assert ring.cached(secret) == caller
+    monkeypatch.setattr(time, "time", lambda: caller.expires_at)
+    assert ring.cached(secret) is None
+    with pytest.raises(Unauthenticated):
+        ring.look_up(secret)
