@@ -18,10 +18,13 @@ from service.api import (
     predictions,
     problem_handlers,
     samples,
+    shadows,
     snapshots,
 )
 from service.api.body_limit import BodyLimit
 from service.services import Services
+
+ROUTERS = (models, shadows, hyperparameters, samples, predictions, metrics, events, snapshots, keys)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -38,7 +41,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.include_router(health.router)
     if services.settings.role != "learner":
-        for module in (models, hyperparameters, samples, predictions, metrics, events, snapshots, keys):
+        for module in ROUTERS:
             app.include_router(module.router)
     app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
     problem_handlers.install(app)

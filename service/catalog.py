@@ -19,6 +19,7 @@ from service.problems import Conflict, FieldError, Invalid, Unavailable, Unknown
 from service.publications import Publications, Published
 from service.repositories import checkpoints, leases, models
 from service.repositories.checkpoints import Position
+from service.shadows import add_shadow
 from service.spec import NAME, ModelSpec
 from service.state import DamagedState, load
 from service.stream import ModelStream
@@ -34,6 +35,17 @@ class Model:
     spec: ModelSpec
     stream_uuid: str
     created_at: float
+    shadow_of: str | None = None
+
+    @property
+    def log_id(self) -> str:
+        """The model whose log this one is fed with."""
+        return self.shadow_of or self.id
+
+    def require_own_log(self) -> None:
+        """Raises: Conflict for a shadow, whose log is another model's."""
+        if self.shadow_of is not None:
+            raise Conflict(f"model {self.name!r} is a shadow of {self.spec.shadow_of!r}, and learns what that one does")
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,17 @@ class Catalog:
         self._cache[name] = (time.monotonic(), found)
         return found
 
+    async def without_stream(self, model: Model) -> Unavailable:
+        """What to raise when Redis does not hold the log that `model` says. Raises: UnknownModel when it was deleted."""
+        self.forget(model.name)
+        if await self.get(model.name) != model:
+            return Unavailable(f"model {model.name!r} was replaced meanwhile; send again")
+        return Unavailable(
+            f"Redis does not hold the stream of model {model.name!r} that the database knows; it may have lost data. "
+            f"See `amstream accept-loss --help`",
+            retry_after_s=10,
+        )
+
     def forget(self, name: str) -> None:
         """Makes the next `get` ask the database, and notice when it is another model."""
         known = self._cache.get(name)
@@ -88,6 +111,11 @@ class Catalog:
         with self._sessions() as session:
             row = models.by_name(session, name)
         return None if row is None else _model(row)
+
+    def shadows(self, model: Model) -> Sequence[Model]:
+        """Those that are fed with its log."""
+        with self._sessions() as session:
+            return [_model(row) for row in models.shadows(session, model.id)]
 
     def list(self) -> Sequence[Model]:
         with self._sessions() as session:
@@ -107,12 +135,14 @@ class Catalog:
             return existing, False
         model_id, stream_uuid = str(uuid.uuid4()), str(uuid.uuid4())
         stream = ModelStream(self._client, model_id)
+        fields = {"model_id": model_id, "name": name, "spec": spec.model_dump_json()}
         try:
             with self._sessions.begin() as session:
-                row = models.add(
-                    session, model_id=model_id, name=name, spec=spec.model_dump_json(), stream_uuid=stream_uuid
-                )
-                stream.create(stream_uuid)
+                if spec.shadow_of is not None:
+                    row = add_shadow(session, spec, model_id=model_id, name=name)
+                else:
+                    row = models.add(session, stream_uuid=stream_uuid, **fields)
+                    stream.create(stream_uuid)
         except redis.RedisError:
             with contextlib.suppress(redis.RedisError):
                 stream.delete()  # it may be that only the reply was lost
@@ -140,8 +170,11 @@ class Catalog:
         raise Conflict(f"model {name!r} exists with another spec: {fields}", errors=errors)
 
     def delete(self, model: Model) -> None:
-        """While Redis is away nothing is deleted: nobody could find the stream later."""
+        """While Redis is away nothing is deleted: nobody could find the stream later. Raises: Conflict while it has shadows."""
         with self._sessions.begin() as session:
+            shadows = [row.name for row in models.shadows(session, model.id)]
+            if shadows:
+                raise Conflict(f"model {model.name!r} has shadows: {', '.join(shadows)}; delete or promote them first")
             models.remove(session, model.id)
             ModelStream(self._client, model.id).delete()
         self._cache.pop(model.name, None)
@@ -205,4 +238,5 @@ def _oversized(spec: ModelSpec, most_bytes: int) -> FieldError:
 
 
 def _model(row: ModelRow) -> Model:
-    return Model(row.id, row.name, ModelSpec.model_validate_json(row.spec), row.stream_uuid, row.created_at)
+    spec = ModelSpec.model_validate_json(row.spec)
+    return Model(row.id, row.name, spec, row.stream_uuid, row.created_at, row.shadow_of)

@@ -103,7 +103,7 @@ class Checkpointer:
         2. insert the state, the checkpoint and its offset; the snapshot, when the command asked for one
         3. record what became of the command
         4. delete checkpoints and states that are no longer needed; commit
-        5. trim the log up to the oldest checkpoint left, or to `retain_s` ago if that is earlier
+        5. trim the log up to the oldest checkpoint left, also of shadows, or to `retain_s` ago if that is earlier
         """
         stored = states.store(due.state)
         with self._sessions.begin() as session:
@@ -123,6 +123,7 @@ class Checkpointer:
                 entry = due.position.entry
                 models.record_command(session, self._model_id, entry, kind=kind, detail=detail, error=error)
             oldest = checkpoints.prune(session, self._model_id, keep=self._settings.checkpoints_kept)
+            oldest = min(oldest, checkpoints.oldest_of_shadows(session, self._model_id) or oldest)
         retained_from = EntryId(max(0, int((time.time() - self._retain_s) * 1000)), 0)
         self._stream.trim(min(oldest, retained_from), epoch=self._epoch)
         self._stream.events.say("checkpoint", entry=str(due.position.entry), model_version=due.position.entries_applied)

@@ -33,7 +33,7 @@ FORMAT = 1
 MEDIA_TYPE = "application/vnd.safetensors"
 METADATA_KEY = "amstream"
 
-OWN_PER_MODEL = ("seed", "block", "retain_s")
+OWN_PER_MODEL = ("seed", "block", "retain_s", "shadow_of")
 """Fields of a spec that may differ between the model that a state comes from and the one that takes it over."""
 
 MOST_ERRORS = 100

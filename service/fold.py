@@ -65,7 +65,7 @@ class Version:
     Args:
         labels: of the classes, in the order of probabilities; none for regression.
         target_scale: of a regression's values.
-        hyperparameters: in force.
+        in_force: the spec as commands have changed it.
     """
 
     model_version: int
@@ -75,7 +75,7 @@ class Version:
     labels: tuple[Label, ...]
     target_scale: TargetScale | None
     metrics: Metrics
-    hyperparameters: Mapping[str, Any]
+    in_force: ModelSpec
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,8 @@ class Fold:
         if isinstance(entry, Samples):
             self._learn(entry_id, payload, entry)
             return None
+        if self.spec.shadow_of is not None:
+            return None  # commands are for the model whose log this is
         self._read()
         if isinstance(entry, Adopt):
             self._adopt(entry_id, entry, load_state, read_log)
@@ -370,7 +372,7 @@ class Fold:
             self._labels,
             self._target_scale,
             self._metrics,
-            self._in_force.hyperparameters,
+            self._in_force,
         )
 
 

@@ -16,7 +16,7 @@ from service import entries, stream
 from service.catalog import Catalog, Model
 from service.entries import Command, Samples, concatenated
 from service.entry_id import EntryId
-from service.problems import FieldError, Invalid, TooMany, Unavailable
+from service.problems import FieldError, Invalid, TooMany
 from service.stream import AppendFull, Limits, Post, Seen, StreamGone
 
 Appended = list[str] | dict[str, Seen]
@@ -101,19 +101,13 @@ class Ingest:
         return EntryId.parse(appended[0])
 
     async def _append(self, model: Model, blocks: Sequence[bytes], posts: Sequence[Post]) -> Appended:
+        model.require_own_log()
         try:
             return await stream.append(
                 self._client, model.id, model.stream_uuid, blocks, posts, self._limits, wait_aof=self._wait_aof
             )
         except StreamGone as error:
-            self._catalog.forget(model.name)
-            if await self._catalog.get(model.name) != model:  # raises UnknownModel if it was deleted
-                raise Unavailable(f"model {model.name!r} was replaced meanwhile; send again") from error
-            raise Unavailable(
-                f"Redis does not hold the stream of model {model.name!r} that the database knows; "
-                f"it may have lost data. See `amstream accept-loss --help`",
-                retry_after_s=10,
-            ) from error
+            raise await self._catalog.without_stream(model) from error
         except AppendFull as error:
             raise TooMany(
                 f"model {model.name!r} remembers {self._limits.most} Idempotency-Keys, as many as it may",

@@ -6,16 +6,18 @@ import uuid
 from dataclasses import dataclass
 
 import redis
+from sqlalchemy.orm import Session
 
 from service import entries, state
 from service.database import Sessions
 from service.entries import Resume
 from service.fold import START, Fold
-from service.problems import UnknownModel
+from service.problems import Conflict, UnknownModel
 from service.repositories import checkpoints, leases, models
 from service.repositories.checkpoints import Position
 from service.spec import ModelSpec
 from service.stream import ModelStream
+from service.tables import ModelRow
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,18 @@ def accept_loss(sessions: Sessions, client: redis.Redis, name: str) -> Accepted:
     2. in one transaction: the UUID in the database, a checkpoint at the new log's first entry, and a new epoch, so that a
        learner that still refuses, or still learns from the old log, writes nothing more
 
-    Raises: UnknownModel.
+    Shadows of the model go on with it.
+
+    Raises: UnknownModel; Conflict for a shadow.
     """
     stream_uuid = str(uuid.uuid4())
     with sessions.begin() as session:
         row = models.by_name(session, name)
         if row is None:
             raise UnknownModel(name)
+        if row.shadow_of is not None:
+            of = ModelSpec.model_validate_json(row.spec).shadow_of
+            raise Conflict(f"model {name!r} is a shadow of {of!r}; accept the loss for that one")
         newest = checkpoints.newest(session, row.id)
         position = newest.position if newest else START
         stream = ModelStream(client, row.id)
@@ -47,12 +54,22 @@ def accept_loss(sessions: Sessions, client: redis.Redis, name: str) -> Accepted:
         applied = position.entries_applied + 1
         marker = stream.restart(stream_uuid, entries.encode(Resume()), after=position.entry, entries_added=applied)
         row.stream_uuid = stream_uuid
-        if newest is not None:
-            state_id = newest.state_id
-        else:
-            initial = Fold(ModelSpec.model_validate_json(row.spec), device="cpu").state()
-            state_id = checkpoints.add_state(session, row.id, state.store(initial))
-        epoch = leases.seize(session, row.id)
         resumed = Position(marker, applied, position.samples_learned)
-        checkpoints.add_checkpoint(session, row.id, state_id, resumed, epoch=epoch)
+        _go_on(session, row, resumed)
+        for shadow in models.shadows(session, row.id):
+            shadow.stream_uuid = stream_uuid
+            behind = checkpoints.newest(session, shadow.id)
+            _go_on(session, shadow, Position(marker, applied, behind.position.samples_learned if behind else 0))
     return Accepted(resumed, length)
+
+
+def _go_on(session: Session, row: ModelRow, position: Position) -> None:
+    """A checkpoint there with what the model knew last, under a new epoch."""
+    newest = checkpoints.newest(session, row.id)
+    if newest is not None:
+        state_id = newest.state_id
+    else:
+        initial = Fold(ModelSpec.model_validate_json(row.spec), device="cpu").state()
+        state_id = checkpoints.add_state(session, row.id, state.store(initial))
+    epoch = leases.seize(session, row.id)
+    checkpoints.add_checkpoint(session, row.id, state_id, position, epoch=epoch)

@@ -1,4 +1,4 @@
-"""Going back to a point of the log, or past entries that should not have been: folded aside, kept as a snapshot, adopted."""
+"""A state folded aside, kept and adopted: of a point of the log, without entries that should not have been, of a shadow."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ class Rewound:
     until: EntryId
     entry: EntryId
 
+    def as_audited(self) -> dict[str, str]:
+        return {"snapshot": self.snapshot, "until": str(self.until), "entry": str(self.entry)}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """As in `Rewound`."""
+
+    snapshot: str
+    base: EntryId
+    until: EntryId
+
 
 class Rewind:
     """Args: device: as the learner's, so that what is folded aside is what it would have been, to the last bit."""
@@ -59,21 +71,37 @@ class Rewind:
         Raises: Invalid naming an entry that the log does not hold; Conflict naming the oldest point that can be gone back to,
             or the learner's reason; Unavailable.
         """
-        name, base, until = await run_sync(partial(self._fold_aside, model, at, frozenset(skip)))
+        model.require_own_log()
+        kept = await run_sync(partial(self._fold_aside, model, at, frozenset(skip)))
+        rewound = await self._adopt(model, kept, f"snapshot {kept.snapshot}", after=at is None, by=by)
+        audit("restore", model, by, skip=sorted(map(str, skip)), **rewound.as_audited())
+        await self._commands.applied(model, rewound.entry)
+        return rewound
+
+    async def promote(self, shadow: Model, model: Model, *, by: Caller) -> Rewound:
+        """The model as its shadow is, metrics and hyper-parameters included; what comes meanwhile is learned on top.
+
+        Raises: Conflict for a shadow that has learned nothing, or with the learner's reason; Unavailable.
+        """
+        kept = await run_sync(partial(self._fold_aside, shadow, None, frozenset(), keep_in=model))
+        rewound = await self._adopt(model, kept, f"shadow {shadow.name}", after=True, by=by)
+        audit("promote", model, by, shadow=shadow.name, **rewound.as_audited())
+        await self._commands.applied(model, rewound.entry)
+        return rewound
+
+    async def _adopt(self, model: Model, kept: _Kept, source: str, *, after: bool, by: Caller) -> Rewound:
+        """Args: after: whether entries since the state was folded are learned on top."""
         with self._sessions() as session:
-            found = checkpoints.snapshot(session, model.id, name)
+            found = checkpoints.snapshot(session, model.id, kept.snapshot)
         if found is None:
-            raise Conflict(f"snapshot {name!r} was deleted meanwhile")
-        after = "" if at is not None else str(until)
-        entry = await self._commands.append(model, Adopt(found[0].state_id, f"snapshot {name}", by.key_id, after))
-        audit("restore", model, by, snapshot=name, until=str(until), skip=sorted(map(str, skip)), entry=str(entry))
-        await self._commands.applied(model, entry)
-        return Rewound(name, base, until, entry)
+            raise Conflict(f"snapshot {kept.snapshot!r} was deleted meanwhile")
+        command = Adopt(found[0].state_id, source, by.key_id, str(kept.until) if after else "")
+        return Rewound(kept.snapshot, kept.base, kept.until, await self._commands.append(model, command))
 
     def _fold_aside(
-        self, model: Model, at: EntryId | datetime | None, skip: frozenset[EntryId]
-    ) -> tuple[str, EntryId, EntryId]:
-        stream = ModelStream(self._client, model.id)
+        self, model: Model, at: EntryId | datetime | None, skip: frozenset[EntryId], keep_in: Model | None = None
+    ) -> _Kept:
+        stream = ModelStream(self._client, model.id, log_of=model.shadow_of)
         until = self._last_until(stream, at)
         for entry in sorted(skip):
             if entry > until or not stream.holds(entry):
@@ -99,9 +127,11 @@ class Rewind:
                     FieldError("at", str(until), f"must be later than a checkpoint or snapshot after entry {oldest}")
                 ],
             ) from error
-        name = _name(until, skip)
-        self._keep(model, name, fold.state(), fold.position)
-        return name, position.entry, until
+        if keep_in is not None and fold.position.samples_learned == 0:
+            raise Conflict(f"shadow {model.name!r} has learned no sample yet")
+        name = _name(until, skip) if keep_in is None else f"promoted-{model.id[:8]}-{until}"
+        self._keep(keep_in or model, name, fold.state(), fold.position)
+        return _Kept(name, position.entry, until)
 
     def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
         """The last entry up to `at`."""

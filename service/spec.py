@@ -104,6 +104,7 @@ class ModelSpec(_Part):
         targets: how many numbers a regression predicts.
         classes: in the order of probabilities. max_classes: how many there may be: labels that come later and are not among
             them become classes, too, as long as there is room; by default all are declared, or 100 when none is.
+        shadow_of: the model whose samples this one learns, to be compared with it.
         image: channels, height and width, when `inputs` are the pixels of one: for the learner never-forget, which then sees
             patches.
     """
@@ -124,6 +125,7 @@ class ModelSpec(_Part):
     scale: Scale = "running"
     block: BlockSpec = BlockSpec()
     retain_s: Annotated[float, Field(ge=0)] = 3600.0
+    shadow_of: Annotated[str, Field(pattern=NAME.pattern)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

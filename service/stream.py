@@ -169,16 +169,21 @@ def _seen(value: bytes) -> Seen:
 
 
 class ModelStream:
-    """The learner's side of one model's log. Attributes: events: what listeners are told."""
+    """The learner's side of one model's log.
 
-    def __init__(self, client: redis.Redis, model_id: str) -> None:
+    Args: log_of: the model whose log this one is fed with, for a shadow: it never trims that.
+    Attributes: events: what listeners are told.
+    """
+
+    def __init__(self, client: redis.Redis, model_id: str, *, log_of: str | None = None) -> None:
         self._client = client
         self._model_id = model_id
-        self._stream = keys.stream(model_id)
+        self._log_of = log_of
+        self._stream = keys.stream(log_of or model_id)
         self.events = EventLog(client, model_id)
 
     def uuid(self) -> str | None:
-        value: Any = self._client.get(keys.stream_uuid(self._model_id))
+        value: Any = self._client.get(keys.stream_uuid(self._log_of or self._model_id))
         return None if value is None else value.decode()
 
     def create(self, stream_uuid: str) -> None:
@@ -229,6 +234,8 @@ class ModelStream:
 
     def trim(self, keep_from: EntryId, *, epoch: int) -> None:
         """Forgets what lies before `keep_from`, unless a newer epoch has trimmed."""
+        if self._log_of is not None:
+            return
         self._client.eval(_TRIM, 2, self._stream, keys.epoch(self._model_id), str(epoch), str(keep_from))
 
     def bury(self, entry: EntryId, payload: bytes, cause: str) -> None:

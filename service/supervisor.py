@@ -51,7 +51,7 @@ class Supervisor(threading.Thread):
         while not self._stopping.is_set():
             try:
                 with self._sessions() as session:
-                    wanted = {row.id for row in models.all_models(session)}
+                    wanted = {row.id: row.shadow_of for row in models.all_models(session)}
             except DBAPIError as error:
                 log.warning("cannot list models", cause=str(error.orig))
             else:
@@ -59,15 +59,18 @@ class Supervisor(threading.Thread):
             self._look.wait(POLL_S)
             self._look.clear()
 
-    def _match(self, wanted: set[str]) -> None:
-        """Starts learners that are missing or have died of a defect; those of deleted models end by themselves."""
+    def _match(self, wanted: Mapping[str, str | None]) -> None:
+        """Starts learners that are missing or have died of a defect; those of deleted models end by themselves.
+
+        Args: wanted: ID of a model → of the model whose log it is fed with, None for its own.
+        """
         learners = {model_id: learner for model_id, learner in self._learners.items() if learner.is_alive()}
         for model_id in wanted - learners.keys():
             realm = Realm(
                 model_id,
                 self._settings,
                 self._sessions,
-                ModelStream(self._client, model_id),
+                ModelStream(self._client, model_id, log_of=wanted[model_id]),
                 self._publisher,
                 threading.Event(),
             )

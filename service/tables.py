@@ -13,11 +13,14 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
+    """`shadow_of`: the model whose log this one is fed with; null for one that has its own."""
+
     __tablename__ = "models"
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
     spec: Mapped[str] = mapped_column(Text)
     stream_uuid: Mapped[str] = mapped_column(ID)
+    shadow_of: Mapped[str | None] = mapped_column(ForeignKey("models.id"))
     created_at: Mapped[float] = mapped_column(Float)
 
 

@@ -28,25 +28,25 @@ class Tuning:
         Raises: Invalid naming what is unknown, out of range, or would change the size of the state; Conflict when the
             learner refused; Unavailable.
         """
+        model.require_own_log()
         version = await self._catalog.version(model)
-        await run_sync(_check, model.spec, version.hyperparameters, changes)
+        await run_sync(_check, version.in_force, changes)
         entry = await self._commands.append(model, Set(json.dumps(dict(changes)), by.key_id))
         audit("set", model, by, hyperparameters=dict(changes), entry=str(entry))
         await self._commands.applied(model, entry)
         return entry
 
 
-def _check(spec: ModelSpec, current: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+def _check(spec: ModelSpec, changes: Mapping[str, Any]) -> None:
     if not changes:
         raise Invalid(FieldError("hyperparameters", {}, "must name one or more"))
-    before = spec.changed(hyperparameters=dict(current))
-    after = spec.changed(hyperparameters={**current, **changes})
-    if before.state_shapes() != after.state_shapes():
+    current, before = spec.hyperparameters, spec.state_shapes()
+    if spec.changed(hyperparameters={**current, **changes}).state_shapes() != before:
         errors = [
             FieldError(
                 f"hyperparameters.{name}", value, "would change the size of the state; only a new model can have it"
             )
             for name, value in changes.items()
-            if spec.changed(hyperparameters={**current, name: value}).state_shapes() != before.state_shapes()
+            if spec.changed(hyperparameters={**current, name: value}).state_shapes() != before
         ]
         raise Invalid(*errors)

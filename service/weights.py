@@ -24,6 +24,7 @@ from service import redis_keys as keys
 from service.entry_id import EntryId
 from service.fold import METRICS, TARGET, Version
 from service.publications import Publications, Published
+from service.spec import ModelSpec
 
 RECONNECT_S = 0.5
 SILENCE_S = 5.0
@@ -42,7 +43,7 @@ def encode(published: Published) -> bytes:
             "applied_entry": str(version.applied_entry),
             "samples_learned": version.samples_learned,
             "labels": version.labels,
-            "hyperparameters": version.hyperparameters,
+            "in_force": version.in_force.model_dump(mode="json"),
             "net": _described(version.predictor.net),
         }
     ).encode()
@@ -70,7 +71,7 @@ def decode(message: bytes) -> Published:
             predictor=Predictor.from_tensors(weights, _net(header["net"])),
             labels=tuple(header["labels"]),
             target_scale=TargetScale(Moments(**target)) if target else None,
-            hyperparameters=header["hyperparameters"],
+            in_force=ModelSpec.model_validate_json(json.dumps(header["in_force"])),
             metrics=(RegressionMetrics if target else ClassificationMetrics).from_tensors(metrics),
         )
         return Published(header["epoch"], version)

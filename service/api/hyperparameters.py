@@ -40,4 +40,4 @@ async def change(name: ModelName, request: Request, services: Wired, caller: Aut
 
 
 def _resource(version: Version) -> HyperparametersResource:
-    return HyperparametersResource(dict(version.hyperparameters))
+    return HyperparametersResource(version.in_force.hyperparameters)

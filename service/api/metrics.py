@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter
 from pydantic import BaseModel
 from torch import Tensor
@@ -12,7 +13,9 @@ from models import Label
 from models.prequential import RECENT, Alarms, ClassificationMetrics
 from models.prequential_values import RegressionMetrics
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.catalog import Model
 from service.fold import Version
+from service.services import Services
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["metrics"])
 
@@ -48,6 +51,16 @@ class RetentionFigures(BaseModel):
     recalls: list[list[float | None]]
 
 
+class ShadowFigures(BaseModel):
+    """Of a model that is fed with the same samples: `recent` figures compare, `overall` ones begin where the shadow did."""
+
+    name: str
+    applied_entry: str | None
+    samples_learned: int
+    overall: Figures
+    recent: Figures
+
+
 class MetricsResource(BaseModel):
     """Every sample was predicted before it was learned. `recent` figures forget with a horizon of so many samples.
 
@@ -64,12 +77,14 @@ class MetricsResource(BaseModel):
     drifts: Drifts
     classes: list[ClassFigures] = []
     retention: RetentionFigures | None = None
+    shadows: list[ShadowFigures] = []
 
 
 @router.get("/metrics")
 async def metrics(name: ModelName, services: Wired, caller: Authenticated) -> MetricsResource:
     caller.require_any(name)
-    version = await services.catalog.version(await services.catalog.get(name))
+    model = await services.catalog.get(name)
+    version = await services.catalog.version(model)
     found = version.metrics
     resource = MetricsResource(
         model_version=version.model_version,
@@ -79,10 +94,22 @@ async def metrics(name: ModelName, services: Wired, caller: Authenticated) -> Me
         overall=found.ever.figures(),
         recent=found.recent.figures(),
         drifts=_drifts(found.alarms),
+        shadows=[await _shadow(services, one) for one in await run_sync(services.catalog.shadows, model)],
     )
     if isinstance(found, RegressionMetrics):
         return resource
     return resource.model_copy(update={"classes": _classes(version, found), "retention": _retention(found)})
+
+
+async def _shadow(services: Services, shadow: Model) -> ShadowFigures:
+    version = await services.catalog.version(shadow)
+    return ShadowFigures(
+        name=shadow.name,
+        applied_entry=version.applied_entry.shown,
+        samples_learned=version.samples_learned,
+        overall=version.metrics.ever.figures(),
+        recent=version.metrics.recent.figures(),
+    )
 
 
 def _drifts(alarms: Alarms) -> Drifts:

@@ -74,7 +74,7 @@ async def _resource(services: Services, model: Model) -> ModelResource:
     standing = await run_sync(services.catalog.standing, model)
     position = standing.position
     try:
-        lag = max(0, await entries_added(services.async_redis, model.id) - position.entries_applied)
+        lag = max(0, await entries_added(services.async_redis, model.log_id) - position.entries_applied)
     except redis.RedisError:
         lag = None
     return ModelResource(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.entry_id import EntryId
 from service.state import StoredState, StoredTensor
-from service.tables import CheckpointRow, CommandRow, OffsetRow, SnapshotRow, StateRow, TensorRow
+from service.tables import CheckpointRow, CommandRow, ModelRow, OffsetRow, SnapshotRow, StateRow, TensorRow
 
 ONLY_SHARD = 0
 
@@ -134,6 +134,17 @@ def prune(session: Session, model_id: str, *, keep: int) -> EntryId:
         .execution_options(synchronize_session=False)
     )
     return found[:keep][-1].position.entry
+
+
+def oldest_of_shadows(session: Session, model_id: str) -> EntryId | None:
+    """The entry of the oldest checkpoint of the models that are fed with this one's log; None when there is none."""
+    rows = session.scalars(
+        select(OffsetRow)
+        .join(CheckpointRow, CheckpointRow.id == OffsetRow.checkpoint_id)
+        .join(ModelRow, ModelRow.id == CheckpointRow.model_id)
+        .where(ModelRow.shadow_of == model_id)
+    )
+    return min((EntryId(row.entry_ms, row.entry_seq) for row in rows), default=None)
 
 
 def add_snapshot(session: Session, model_id: str, name: str, state_id: str, position: Position) -> None:

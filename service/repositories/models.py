@@ -14,9 +14,13 @@ from service.entry_id import EntryId
 from service.tables import CommandRow, LeaseRow, ModelRow
 
 
-def add(session: Session, *, model_id: str, name: str, spec: str, stream_uuid: str) -> ModelRow:
+def add(
+    session: Session, *, model_id: str, name: str, spec: str, stream_uuid: str, shadow_of: str | None = None
+) -> ModelRow:
     """Raises: IntegrityError (at flush) when the name is taken."""
-    row = ModelRow(id=model_id, name=name, spec=spec, stream_uuid=stream_uuid, created_at=time.time())
+    row = ModelRow(
+        id=model_id, name=name, spec=spec, stream_uuid=stream_uuid, shadow_of=shadow_of, created_at=time.time()
+    )
     session.add(row)
     session.flush()
     session.add(LeaseRow(model_id=model_id, epoch=0, holder=None, expires_at=0.0, refusal=None))
@@ -30,6 +34,11 @@ def by_name(session: Session, name: str) -> ModelRow | None:
 
 def by_id(session: Session, model_id: str) -> ModelRow | None:
     return session.get(ModelRow, model_id)
+
+
+def shadows(session: Session, model_id: str) -> Sequence[ModelRow]:
+    """Those that are fed with the model's log."""
+    return session.scalars(select(ModelRow).where(ModelRow.shadow_of == model_id).order_by(ModelRow.name)).all()
 
 
 def all_models(session: Session) -> Sequence[ModelRow]:

@@ -33,4 +33,5 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "POST /v1/keys",
         "GET /v1/keys",
         "DELETE /v1/keys/{key_id}",
+        "POST /v1/models/{name}/promote",
     }

@@ -32,7 +32,7 @@ def stored(**hyperparameters: Any) -> FoldState:
 def test_a_state_of_a_version_with_fewer_hyperparameters_is_one_with_their_defaults() -> None:
     fold = Fold(SPEC, device="cpu")
     fold.restore(stored())
-    assert fold.version().hyperparameters == SPEC.hyperparameters
+    assert fold.version().in_force.hyperparameters == SPEC.hyperparameters
 
 
 def test_a_state_brings_its_hyperparameters_and_its_net_along() -> None:
@@ -63,15 +63,15 @@ def test_hyperparameters_are_set_and_stay_set_and_what_would_change_the_state_s_
         fold.apply(EntryId(fold.entry.ms + 1, 0), payload, load_state=no_state)
 
     set_to({"share": 0.5})
-    assert fold.version().hyperparameters == SPEC.hyperparameters | {"share": 0.5}
+    assert fold.version().in_force.hyperparameters == SPEC.hyperparameters | {"share": 0.5}
     assert frozen(fold.state().tensors) == before
     other = Fold(SPEC, device="cpu")
     other.restore(fold.state())
-    assert other.version().hyperparameters["share"] == 0.5
+    assert other.version().in_force.hyperparameters["share"] == 0.5
     for refused in ({"share": -1}, {"horizons": [8, 16]}, {"surprise": 1}, 5, None):
         with pytest.raises(CommandRefused, match="hyperparameters cannot be set to"):
             set_to(refused)
-    assert fold.version().hyperparameters == SPEC.hyperparameters | {"share": 0.5}
+    assert fold.version().in_force.hyperparameters == SPEC.hyperparameters | {"share": 0.5}
 
 
 OPEN = ModelSpec(inputs=2, hidden=[8], label_type="string", max_classes=3)
