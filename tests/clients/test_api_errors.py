@@ -12,12 +12,16 @@ from amstream_client import (
     Conflict,
     FieldError,
     Forbidden,
+    Gone,
     Invalid,
     NotFound,
     PreconditionFailed,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
+    UnknownSnapshot,
+    UnsupportedMedia,
     errors,
 )
 from amstream_client.testing import problem
@@ -42,9 +46,11 @@ def error_for(response: httpx.Response) -> ApiError:
         (409, Conflict),
         (412, PreconditionFailed),
         (413, TooLarge),
-        (415, ApiError),
+        (410, Gone),
+        (415, UnsupportedMedia),
+        (418, ApiError),
         (422, Invalid),
-        (429, Unavailable),
+        (429, TooMany),
         (500, ApiError),
         (503, Unavailable),
     ],
@@ -53,6 +59,12 @@ def test_each_status_has_its_error(status: int, kind: type[ApiError]) -> None:
     error = error_for(problem(status, "some-problem", "it went wrong"))
     assert type(error) is kind
     assert (error.status, error.type, error.detail) == (status, "urn:amstream:problem:some-problem", "it went wrong")
+
+
+def test_a_problem_type_that_has_its_own_error_is_told_apart() -> None:
+    error = error_for(problem(404, "unknown-snapshot", "no such snapshot"))
+    assert type(error) is UnknownSnapshot
+    assert isinstance(error, NotFound)
 
 
 def test_every_error_is_drawn_in_the_tree() -> None:

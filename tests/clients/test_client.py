@@ -71,6 +71,26 @@ def test_predictions_come_one_per_row(client: Client) -> None:
     assert (one.label, one.probabilities, one.classes) == ("b", [0.25, 0.75], ["a", "b"])
 
 
+def test_one_sample_with_many_features_does_not_go_into_a_url(client: Client, service: FakeService) -> None:
+    client.create_model("wide", {"inputs": 784, "classes": ["a", "b"]})
+    assert client.predict_one("wide", np.linspace(0, 1, 784)).probabilities == [0.5, 0.5]
+    assert (service.requests[-1].method, service.requests[-1].url.query) == ("POST", b"")
+
+
+def test_hyperparameters_are_read_and_set(client: Client) -> None:
+    client.create_model("tuned", {"inputs": 1, "classes": ["a", "b"], "hyperparameters": {"mu": 0.1}})
+    assert client.set_hyperparameters("tuned", {"eta": 0.5}) == {"mu": 0.1, "eta": 0.5}
+    assert client.hyperparameters("tuned") == {"mu": 0.1, "eta": 0.5}
+
+
+def test_metrics_count_what_was_learned(client: Client) -> None:
+    client.learn("iris", [[1, 2]] * 3, ["a", "b", "b"])
+    metrics = client.metrics("iris")
+    assert (metrics.samples_learned, metrics.drifts.count) == (3, 0)
+    assert [(one.label, one.seen) for one in metrics.classes] == [("a", 1), ("b", 2)]
+    assert metrics.retention is not None
+
+
 def test_min_entry_is_asked_for_in_the_query(client: Client, service: FakeService) -> None:
     accepted = client.learn("iris", [[1, 2]], ["a"])
     assert client.predict("iris", [[1, 2]], min_entry=accepted.entries[-1]).applied_entry == accepted.entries[-1]

@@ -1,5 +1,6 @@
 """The Python client of amstream, a service that learns from a stream of labelled samples."""
 
+from amstream_client.async_client import AsyncClient
 from amstream_client.client import Client
 from amstream_client.errors import (
     AmstreamError,
@@ -8,30 +9,47 @@ from amstream_client.errors import (
     ConnectionFailed,
     FieldError,
     Forbidden,
+    Gone,
     Invalid,
     KeyNotFound,
+    KeyReused,
+    NoClassYet,
+    NotAppliedYet,
     NotFound,
     PreconditionFailed,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     UnexpectedAnswer,
+    UnknownModel,
+    UnknownPrediction,
+    UnknownSnapshot,
+    UnsupportedMedia,
 )
-from amstream_client.wire import Accepted, Label, Model, Prediction, Predictions, Restored, Snapshot, Spec
+from amstream_client.events import Event
+from amstream_client.wire import Accepted, Label, Metrics, Model, Prediction, Predictions, Restored, Snapshot, Spec
 
 __all__ = [
     "Accepted",
     "AmstreamError",
     "ApiError",
+    "AsyncClient",
     "Client",
     "Conflict",
     "ConnectionFailed",
+    "Event",
     "FieldError",
     "Forbidden",
+    "Gone",
     "Invalid",
     "KeyNotFound",
+    "KeyReused",
     "Label",
+    "Metrics",
     "Model",
+    "NoClassYet",
+    "NotAppliedYet",
     "NotFound",
     "PreconditionFailed",
     "Prediction",
@@ -40,7 +58,12 @@ __all__ = [
     "Snapshot",
     "Spec",
     "TooLarge",
+    "TooMany",
     "Unauthenticated",
     "Unavailable",
     "UnexpectedAnswer",
+    "UnknownModel",
+    "UnknownPrediction",
+    "UnknownSnapshot",
+    "UnsupportedMedia",
 ]

@@ -7,13 +7,24 @@ AmstreamError
 ├── DataFileError        a file that the commands cannot read (in amstream_client.cli.batch)
 └── ApiError             the service refused: status, type, detail, errors
     ├── Invalid          400, 422
+    │   └── KeyReused          the Idempotency-Key came before, with other samples
     ├── Unauthenticated  401
     ├── Forbidden        403
     ├── NotFound         404
+    │   ├── UnknownModel
+    │   ├── UnknownSnapshot
+    │   └── UnknownPrediction
     ├── Conflict         409
+    ├── Gone             410: it was there, and its time has passed
     ├── PreconditionFailed  412
     ├── TooLarge         413
+    ├── UnsupportedMedia  415
     └── Unavailable      429, 503: the same request may succeed later
+        ├── TooMany      429
+        ├── NotAppliedYet      the learner has not got to an entry in time; it will
+        └── NoClassYet         nothing was learned and no class declared: there is nothing to predict
+
+A refusal is the class of its problem's type where there is one, else that of its status.
 """
 
 from __future__ import annotations
@@ -91,6 +102,10 @@ class Invalid(ApiError):
     pass
 
 
+class KeyReused(Invalid):
+    pass
+
+
 class Unauthenticated(ApiError):
     pass
 
@@ -103,7 +118,23 @@ class NotFound(ApiError):
     pass
 
 
+class UnknownModel(NotFound):
+    pass
+
+
+class UnknownSnapshot(NotFound):
+    pass
+
+
+class UnknownPrediction(NotFound):
+    pass
+
+
 class Conflict(ApiError):
+    pass
+
+
+class Gone(ApiError):
     pass
 
 
@@ -115,7 +146,23 @@ class TooLarge(ApiError):
     pass
 
 
+class UnsupportedMedia(ApiError):
+    pass
+
+
 class Unavailable(ApiError):
+    pass
+
+
+class TooMany(Unavailable):
+    pass
+
+
+class NotAppliedYet(Unavailable):
+    pass
+
+
+class NoClassYet(Unavailable):
     pass
 
 
@@ -125,11 +172,23 @@ BY_STATUS: dict[int, type[ApiError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    410: Gone,
     412: PreconditionFailed,
     413: TooLarge,
+    415: UnsupportedMedia,
     422: Invalid,
-    429: Unavailable,
+    429: TooMany,
     503: Unavailable,
+}
+
+TYPE = "urn:amstream:problem:"
+BY_TYPE: dict[str, type[ApiError]] = {
+    "idempotency-key-reused": KeyReused,
+    "unknown-model": UnknownModel,
+    "unknown-snapshot": UnknownSnapshot,
+    "unknown-prediction": UnknownPrediction,
+    "not-applied-yet": NotAppliedYet,
+    "no-class-yet": NoClassYet,
 }
 
 
@@ -142,9 +201,11 @@ def error_of(response: httpx.Response) -> ApiError:
     problem: dict[str, Any] = body if isinstance(body, dict) else {}
     title = problem.get("title") or f"{response.status_code} {response.reason_phrase} from {response.url}"
     errors = problem.get("errors")
-    return BY_STATUS.get(response.status_code, ApiError)(
+    type_ = str(problem.get("type", "about:blank"))
+    kind = BY_TYPE.get(type_.removeprefix(TYPE)) or BY_STATUS.get(response.status_code, ApiError)
+    return kind(
         response.status_code,
-        str(problem.get("type", "about:blank")),
+        type_,
         str(problem.get("detail") or title),
         [
             FieldError(str(error.get("field")), error.get("value"), str(error.get("message")))

@@ -19,7 +19,20 @@ import msgpack
 import numpy as np
 
 from amstream_client.payload import SNAPSHOT_FILE
-from amstream_client.wire import Accepted, Label, Model, Predictions, Restored, Snapshot, Spec
+from amstream_client.wire import (
+    Accepted,
+    ClassFigures,
+    Drifts,
+    Label,
+    Metrics,
+    Model,
+    Prediction,
+    Predictions,
+    Restored,
+    Retention,
+    Snapshot,
+    Spec,
+)
 
 CREATED_AT = "2025-01-01T00:00:00Z"
 DEFAULTS: dict[str, Any] = {"task": "classification", "hidden": [100, 100], "learner": "am-mem", "seed": 0}
@@ -33,6 +46,7 @@ class FakeModel:
     x: list[list[float]] = field(default_factory=list)  # NaN = missing
     y: list[Label] = field(default_factory=list)
     weight: list[float] = field(default_factory=list)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
     snapshots: dict[str, tuple[Snapshot, int]] = field(default_factory=dict)  # with the samples learned by then
     accepted: dict[str, tuple[str, Accepted]] = field(default_factory=dict)  # by Idempotency-Key: digest, answer
 
@@ -75,7 +89,19 @@ class FakeService:
             case "POST", ["samples"]:
                 return _learn(model, request)
             case "POST", ["predictions"]:
-                return _predict(model, request)
+                return _predict(model, _decode(request)["x"])
+            case "GET", ["predictions"]:
+                return _predict_one(model, request.url.params["x"])
+            case "GET", ["hyperparameters"]:
+                return httpx.Response(200, json=model.hyperparameters)
+            case "PATCH", ["hyperparameters"]:
+                model.hyperparameters |= json.loads(request.content)
+                model.version += 1
+                return httpx.Response(200, json=model.hyperparameters)
+            case "GET", ["metrics"]:
+                return httpx.Response(200, json=asdict(_metrics(model)))
+            case "GET", ["events"]:
+                return _events(model, request.headers.get("Last-Event-ID"))
             case "POST", ["snapshots"]:
                 return _create_snapshot(model, json.loads(request.content)["name"])
             case "GET", ["snapshots"]:
@@ -101,13 +127,16 @@ class FakeService:
         if name in self.models and self.models[name].spec != complete:
             return problem(409, "conflict", f"the model '{name}' exists with another spec")
         status = 200 if name in self.models else 201
-        model = self.models.setdefault(name, FakeModel(complete))
+        hyperparameters = dict(complete.get("hyperparameters", {}))
+        model = self.models.setdefault(name, FakeModel(complete, hyperparameters=hyperparameters))
         return httpx.Response(status, json=resource(name, model))
 
 
 def resource(name: str, model: FakeModel) -> dict[str, Any]:
     return asdict(
-        Model(name, f"id-{name}", model.spec, CREATED_AT, model.version, model.applied_entry, len(model.y), 0)
+        Model(
+            name, f"id-{name}", model.spec, CREATED_AT, model.version, model.applied_entry, len(model.y), 0, "learning"
+        )
     )
 
 
@@ -147,8 +176,7 @@ def _learn(model: FakeModel, request: httpx.Request) -> httpx.Response:
     return httpx.Response(202, json=asdict(model.accepted[key][1]))
 
 
-def _predict(model: FakeModel, request: httpx.Request) -> httpx.Response:
-    x = _decode(request)["x"]
+def _predict(model: FakeModel, x: list[list[float]]) -> httpx.Response:
     if wrong := _wrong_widths(model, x):
         return problem(422, "invalid", "the inputs are invalid", wrong)
     classes = model.spec["classes"]
@@ -156,6 +184,39 @@ def _predict(model: FakeModel, request: httpx.Request) -> httpx.Response:
     label = classes[shares.index(max(shares))]
     answer = Predictions([label] * len(x), [shares] * len(x), classes, model.version, model.applied_entry)
     return httpx.Response(200, json=asdict(answer))
+
+
+def _predict_one(model: FakeModel, x: str) -> httpx.Response:
+    answer = _predict(model, [[float(value) if value else math.nan for value in x.split(",")]])
+    if answer.is_success:
+        batch = Predictions(**answer.json())
+        one = Prediction(
+            batch.labels[0], batch.probabilities[0], batch.classes, batch.model_version, batch.applied_entry
+        )
+        return httpx.Response(200, json=asdict(one))
+    return answer
+
+
+def _metrics(model: FakeModel) -> Metrics:
+    """It predicts nothing before it learns: all figures are missing."""
+    figures: dict[str, float | None] = dict.fromkeys(("accuracy", "kappa", "log_loss", "no_change", "majority"))
+    classes = [ClassFigures(label, model.y.count(label), None, None) for label in model.spec["classes"]]
+    retention = Retention(None, None, None, 1000, [])
+    learned = len(model.y)
+    return Metrics(
+        model.version, model.applied_entry, learned, 1000.0, figures, figures, Drifts(0, None), classes, retention
+    )
+
+
+def _events(model: FakeModel, last_event_id: str | None) -> httpx.Response:
+    """Those that there are after one; then the stream ends."""
+    first = model.version if last_event_id is None else int(last_event_id.partition("-")[0])
+    text = "".join(
+        f"event: learned\ndata: {json.dumps({'entry': f'{n}-0', 'model_version': n})}\nid: {n}-0\n\n"
+        for n in range(first + 1, model.version + 1)
+    )
+    headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+    return httpx.Response(200, headers=headers, content=": listening\n\n" + text)
 
 
 def _create_snapshot(model: FakeModel, name: str) -> httpx.Response:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from amstream_client.errors import UnexpectedAnswer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    Resource = TypeVar("Resource", bound=DataclassInstance)
+Resource = TypeVar("Resource", bound="DataclassInstance")
 
 Label: TypeAlias = str | int | bool
 LabelType: TypeAlias = Literal["string", "integer", "boolean"]
@@ -27,14 +27,21 @@ class Scale(TypedDict):
 
 
 class Spec(TypedDict, total=False):
-    """What a model is made from; the service fills in what is left out, and answers the complete spec."""
+    """What a model is made from; the service fills in what is left out, and answers the complete spec.
 
-    inputs: Required[int]
-    classes: Required[list[Label]]
-    task: Literal["classification"]
-    label_type: LabelType
+    `inputs` or `features` must be given, and for classification `classes` or `label_type`.
+    """
+
+    inputs: int
+    features: list[str] | None
+    task: Literal["classification", "regression"]
+    targets: int | None
+    classes: list[Label]
+    max_classes: int | None
+    label_type: LabelType | None
     hidden: list[int]
     activation: str
+    image: list[int] | None
     learner: str
     hyperparameters: dict[str, Any]
     seed: int
@@ -53,6 +60,7 @@ class Model:
     applied_entry: str | None
     samples_learned: int
     entries_lag: int | None
+    learner: str  # what it is doing: learning, none, or refused: and why
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,64 @@ class Restored:
     snapshot: str
     entry: str | None
     model_version: int
+
+
+@dataclass(frozen=True)
+class Drifts:
+    """Rises of the error. last: after how many samples the last one was, None before any."""
+
+    count: int
+    last: int | None
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Of one class: how many of its samples were learned, and the share of them that was predicted right."""
+
+    label: Label
+    seen: int
+    recall: float | None
+    recent_recall: float | None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How much is still known; recalls: one row for each period of so many samples, one column a class."""
+
+    average_accuracy: float | None
+    backward_transfer: float | None
+    forgetting: float | None
+    period: int
+    recalls: list[list[float | None]]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Every sample was predicted before it was learned. `recent` figures forget with a horizon of so many samples.
+
+    Classification: accuracy, kappa, log_loss, beside the accuracies no_change and majority. Regression: mae, rmse, r2,
+    beside the absolute errors no_change and mean.
+    """
+
+    model_version: int
+    applied_entry: str | None
+    samples_learned: int
+    horizon: float
+    overall: dict[str, float | None]
+    recent: dict[str, float | None]
+    drifts: Drifts
+    classes: list[ClassFigures]
+    retention: Retention | None  # None for regression
+
+
+def parse_metrics(answer: Any) -> Metrics:
+    flat = parse(Metrics, answer)
+    return replace(
+        flat,
+        drifts=parse(Drifts, flat.drifts),
+        classes=parse_list(ClassFigures, answer, "classes"),
+        retention=None if flat.retention is None else parse(Retention, flat.retention),
+    )
 
 
 def parse(kind: type[Resource], answer: Any) -> Resource:

@@ -32,11 +32,13 @@ class Layout:
 
     @classmethod
     def to_learn(cls, spec: Spec, label: str | None, weight: str | None) -> Layout:
-        return cls(spec["inputs"], spec["label_type"], frozenset(spec["classes"]), label, weight)
+        classes = spec["classes"]
+        may_come = (spec.get("max_classes") or 0) > len(classes)
+        return cls(spec["inputs"], _label_type(spec), None if may_come else frozenset(classes), label, weight)
 
     @classmethod
     def to_predict(cls, spec: Spec, label: str | None) -> Layout:
-        return cls(spec["inputs"], spec["label_type"], None, label, None)
+        return cls(spec["inputs"], _label_type(spec), None, label, None)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,13 @@ class Batch:
     first_row: int
     last_row: int
     share_read: float  # of the file, to 1.0
+
+
+def _label_type(spec: Spec) -> LabelType:
+    label_type = spec["label_type"]
+    if label_type is None:
+        raise AmstreamError(f"models of the task {spec['task']!r} are not read from files yet")
+    return label_type
 
 
 def to_number(text: str) -> float:

@@ -1,0 +1,165 @@
+"""The client against the real service: every call, and every shape that it expects, as the served OpenAPI has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from amstream_client import Client, Invalid, UnknownModel, UnknownSnapshot, wire
+from tests.server import Server
+
+SPEC: wire.Spec = {"inputs": 2, "hidden": [8], "classes": ["a", "b"], "block": {"size": 4}, "seed": 1}
+BY_HAND = re.compile(
+    r"/(v2|metrics|livez|readyz)\b"
+)  # spoken by others: OIP clients, Prometheus, whoever watches processes
+
+SCHEMAS = {
+    "Accepted": wire.Accepted,
+    "ClassFigures": wire.ClassFigures,
+    "Drifts": wire.Drifts,
+    "MetricsResource": wire.Metrics,
+    "ModelResource": wire.Model,
+    "PredictionResource": wire.Prediction,
+    "PredictionsResource": wire.Predictions,
+    "Restored": wire.Restored,
+    "RetentionFigures": wire.Retention,
+    "SnapshotResource": wire.Snapshot,
+}
+
+
+class Recording(httpx.HTTPTransport):
+    """The network, with the calls that went over it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: set[tuple[str, str]] = set()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.calls.add((request.method, request.url.path))
+        return super().handle_request(request)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("contract") / "data", environment={"AMSTREAM_CHECKPOINT_S": "0.2"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def described(server: Server) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+    return found
+
+
+@pytest.fixture
+def transport() -> Iterator[Recording]:
+    with Recording() as transport:
+        yield transport
+
+
+@pytest.fixture
+def client(server: Server, transport: Recording) -> Iterator[Client]:
+    with Client(server.url, server.admin_key, transport=transport) as client:
+        yield client
+
+
+def operations(described: dict[str, Any]) -> set[str]:
+    return {
+        f"{method.upper()} {path}"
+        for path, methods in described["paths"].items()
+        for method in methods
+        if not BY_HAND.match(path)
+    }
+
+
+def called(transport: Recording, described: dict[str, Any]) -> set[str]:
+    """Those operations that the recorded calls are; the most literal path first, as routes are matched."""
+    forms = sorted(operations(described), key=lambda operation: operation.count("{"))
+    patterns = {form: re.compile(re.sub(r"\{\w+\}", "[^/]+", form)) for form in forms}
+    return {
+        next(form for form, pattern in patterns.items() if pattern.fullmatch(f"{method} {path}"))
+        for method, path in transport.calls
+        if not BY_HAND.match(path)
+    }
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_what_the_client_expects_of_an_answer_is_what_the_service_describes(
+    described: dict[str, Any], schema: str
+) -> None:
+    known = described["components"]["schemas"][schema]["properties"]
+    assert {field.name for field in fields(SCHEMAS[schema])} <= known.keys()
+
+
+@pytest.mark.long  # so that the service may say more before the client listens
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_the_client_knows_all_that_an_answer_says(described: dict[str, Any], schema: str) -> None:
+    known = described["components"]["schemas"][schema]["properties"]
+    assert {field.name for field in fields(SCHEMAS[schema])} == known.keys()
+
+
+@pytest.mark.long
+def test_a_spec_has_the_fields_that_the_service_describes(described: dict[str, Any]) -> None:
+    assert set(wire.Spec.__annotations__) == described["components"]["schemas"]["ModelSpec"]["properties"].keys()
+
+
+@pytest.mark.long  # so that a route may land before its call
+def test_every_operation_has_a_call(
+    client: Client, transport: Recording, described: dict[str, Any], tmp_path: Path
+) -> None:
+    use_every_call(client, tmp_path)
+    assert called(transport, described) == operations(described)
+
+
+def test_every_call_is_understood_by_the_service(
+    client: Client, transport: Recording, described: dict[str, Any], tmp_path: Path
+) -> None:
+    use_every_call(client, tmp_path)
+    assert called(transport, described) <= operations(described)
+
+
+def use_every_call(client: Client, tmp_path: Path) -> None:
+    assert client.ready()
+    model = f"contract-{tmp_path.name}"[:63]
+    created = client.create_model(model, SPEC)
+    assert created.id == client.create_model(model, SPEC).id
+    assert created.id in {each.id for each in client.models()}
+    x = np.random.default_rng(0).normal(size=(16, 2))
+    accepted = client.learn(model, x, ["a" if row[0] > 0 else "b" for row in x])
+    predicted = client.predict(model, x, min_entry=accepted.entries[-1])
+    one = client.predict_one(model, x[0])
+    assert (len(predicted.labels), one.classes) == (16, ["a", "b"])
+    assert (client.model(model).samples_learned, client.metrics(model).samples_learned) == (16, 16)
+
+    before = client.hyperparameters(model)
+    assert client.set_hyperparameters(model, {"ridge": 0.5}) == before | {"ridge": 0.5}
+    with pytest.raises(Invalid, match="ridge"):
+        client.set_hyperparameters(model, {"ridge": "fast"})
+
+    snapshot = client.create_snapshot(model, "s")
+    assert client.snapshots(model) == [snapshot] == [client.snapshot(model, "s")]
+    client.export_snapshot(model, "s", tmp_path / "file")
+    client.import_snapshot(model, "again", tmp_path / "file")
+    assert client.restore(model, "s", if_match=snapshot.digest).snapshot == "s"
+    skipped = client.restore(model, skip=[accepted.entries[0]])
+    assert client.snapshot(model, skipped.snapshot).samples_learned == 12
+    client.restore(model, at=accepted.entries[0])
+    client.delete_snapshot(model, "again")
+    with pytest.raises(UnknownSnapshot):
+        client.snapshot(model, "again")
+
+    events = client.events(model, after="0-0")
+    adopted = next(event for event in events if event.kind == "adopted")
+    assert adopted.id is not None
+    events.close()
+
+    client.delete_model(model)
+    with pytest.raises(UnknownModel):
+        client.model(model)
