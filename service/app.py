@@ -22,6 +22,7 @@ from service.api import (
     snapshots,
 )
 from service.api.body_limit import BodyLimit
+from service.api.content_encoding import ContentEncoding
 from service.services import Services
 
 ROUTERS = (models, shadows, hyperparameters, samples, predictions, metrics, events, snapshots, keys)
@@ -43,6 +44,7 @@ def create_app(services: Services) -> FastAPI:
     if services.settings.role != "learner":
         for module in ROUTERS:
             app.include_router(module.router)
+    app.add_middleware(ContentEncoding)
     app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
     problem_handlers.install(app)
     return app

@@ -33,6 +33,10 @@ class IdempotencyKey:
     def field(self) -> str:
         return hashlib.sha256(f"{self.owner}\0{self.key}".encode()).hexdigest()
 
+    def of_part(self, number: int) -> IdempotencyKey:
+        """Of a post that comes in parts; the first has the key itself, as it may be the only one."""
+        return IdempotencyKey(self.owner, f"{self.key}\0{number}") if number else self
+
 
 class _Pending:
     """A post on its way: its samples, its key, and the future that answers it."""

@@ -62,6 +62,8 @@ class Problem(Exception):
         self.errors = tuple(errors)
         self.kind = kind or self.title.lower().replace(" ", "-")
         self.retry_after_s = retry_after_s
+        self.members: dict[str, Any] = {}
+        """What this occurrence says beyond that, by name."""
 
     def as_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -70,7 +72,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
         }
-        return body | ({"errors": [error.as_json() for error in self.errors]} if self.errors else {})
+        return body | self.members | ({"errors": [error.as_json() for error in self.errors]} if self.errors else {})
 
 
 class Unauthenticated(Problem):

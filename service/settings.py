@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     threads: int | None = Field(None, ge=1, description="torch threads; torch's own choice when unset")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
-    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="largest request body")
+    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="largest request body, decompressed")
     max_post_samples: int = Field(10_000, ge=1, description="most samples in one request")
     max_state_bytes: int = Field(2**30, ge=1, description="largest learner state that a spec may ask for")
     wait_s: float = Field(10.0, gt=0, description="longest wait for min_entry, or for a command to be applied")

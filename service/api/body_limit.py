@@ -6,12 +6,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import FieldError, TooLarge
 
-_OWN_LIMIT = "amstream.most_body_bytes"
+_LIMIT = "amstream.most_body_bytes"
 
 
-def limit_body(scope: Scope, most_bytes: int) -> None:
-    """Another limit for the request of `scope`, whose body nobody has read yet."""
-    scope[_OWN_LIMIT] = most_bytes
+def limit_body(scope: Scope, most_bytes: int | None) -> None:
+    """Another limit for the request of `scope`, whose body nobody has read yet; None for who reads it in bounded parts."""
+    scope[_LIMIT] = most_bytes
+
+
+def check_size(scope: Scope, size: int) -> None:
+    """Raises: TooLarge for a body of `size` bytes, or more."""
+    most = scope[_LIMIT]
+    if most is not None and size > most:
+        error = FieldError("body", size, f"must have at most {most} bytes")
+        raise TooLarge(f"the body has {size} bytes or more, the limit is {most}", errors=[error])
 
 
 class BodyLimit:
@@ -24,22 +32,16 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        limit_body(scope, self._most_bytes)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         received = 0
 
         async def limited() -> Message:
             nonlocal received
-            most = scope.get(_OWN_LIMIT, self._most_bytes)
-            _check(int(declared) if declared.isdigit() else 0, most)
+            check_size(scope, int(declared) if declared.isdigit() else 0)
             message = await receive()
             received += len(message.get("body", b""))
-            _check(received, most)
+            check_size(scope, received)
             return message
 
         return await self._app(scope, limited, send)
-
-
-def _check(size: int, most: int) -> None:
-    if size > most:
-        error = FieldError("body", size, f"must have at most {most} bytes")
-        raise TooLarge(f"the body has {size} bytes or more, the limit is {most}", errors=[error])

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from models import Label
-from service.api.bodies import content_kind, read_inputs, read_query
+from service.api.bodies import read_inputs, read_query
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.media import INPUTS, content_kind
+from service.api.sample_checks import Most
 from service.entry_id import EntryId
 from service.fold import Version
 from service.problems import FieldError, Invalid
@@ -66,8 +68,8 @@ async def predict_batch(
 ) -> PredictionsResource:
     caller.require("predict", name)
     model = await services.catalog.get(name)
-    content = content_kind(request.headers.get("content-type"))
-    most = services.settings.max_post_samples
+    content = content_kind(request.headers.get("content-type"), INPUTS)
+    most = Most(services.settings.max_post_samples, services.settings.max_body_bytes)
     inputs = partial(read_inputs, await request.body(), content, model.spec, most=most)
     predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
     return PredictionsResource(

@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from service.problems import FieldError, Invalid, Problem, Unauthenticated, Unavailable
 
 MOST_ERRORS = 100
+TAG = "\0"
+"""What begins with it in a location is the tag of a union's branch, which says nothing to a caller."""
 
 log = structlog.get_logger()
 
@@ -74,11 +76,12 @@ def _invalid_parameter(error: RequestValidationError) -> Problem:
     return Invalid(*(_field_error(details, details["loc"][1:]) for details in error.errors()))
 
 
-def invalid(error: ValidationError) -> Invalid:
-    """The problem for what pydantic found in a body."""
+def invalid(error: ValidationError, *within: str) -> Invalid:
+    """The problem for what pydantic found in a body, or in a part of it at the path `within`."""
     if error.error_count() > MOST_ERRORS:
         return Invalid(FieldError("body", f"{error.error_count()} errors", "must have no unknown fields"))
-    return Invalid(*(_field_error(details, details["loc"]) for details in error.errors(include_url=False)))
+    found = error.errors(include_url=False)
+    return Invalid(*(_field_error(details, (*within, *details["loc"])) for details in found))
 
 
 def _field_error(details: Mapping[str, Any], location: Sequence[str | int]) -> FieldError:
@@ -87,7 +90,8 @@ def _field_error(details: Mapping[str, Any], location: Sequence[str | int]) -> F
         value = None
     elif isinstance(value, bytes):
         value = f"{len(value)} bytes"
-    return FieldError(".".join(map(str, location)) or "body", value, details["msg"])
+    path = ".".join(part for part in map(str, location) if not part.startswith(TAG))
+    return FieldError(path or "body", value, details["msg"])
 
 
 def _response(status: int, body: dict[str, Any], headers: dict[str, str]) -> JSONResponse:

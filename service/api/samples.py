@@ -10,10 +10,16 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 
-from service.api.bodies import content_kind, read_samples
+from service.api.bodies import read_samples
+from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
-from service.ingest import IdempotencyKey
-from service.problems import FieldError, Invalid
+from service.api.json_samples import samples_of_lines
+from service.api.media import NDJSON, content_kind
+from service.api.ndjson import parts
+from service.api.sample_checks import Most
+from service.catalog import Model
+from service.ingest import IdempotencyKey, Ingest
+from service.problems import FieldError, Invalid, Problem
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["samples"])
 
@@ -40,16 +46,43 @@ async def post_samples(
 
     A repeated post with the same `Idempotency-Key` and payload is answered as the first was, and learned once. The answer
     repeats the key, so that a client can tell it from the answer to another post.
+
+    NDJSON may be of any length: it is appended in parts as it comes, of at most 1,000 lines. What is wrong with a line refuses
+    its part; `accepted` in the problem says how many samples before it were accepted.
     """
     caller.require("learn", name)
     if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
         raise Invalid(FieldError("Idempotency-Key", idempotency_key, "must be 1 to 255 visible ASCII characters"))
     model = await services.catalog.get(name)
     content = content_kind(request.headers.get("content-type"))
-    body = await request.body()
-    samples = await run_sync(partial(read_samples, body, content, model.spec, most=services.settings.max_post_samples))
+    most = Most(services.settings.max_post_samples, services.settings.max_body_bytes)
     key = None if idempotency_key is None else IdempotencyKey(caller.key_id, idempotency_key)
-    entries = await services.ingest.post(model, samples, key)
+    if content == NDJSON:
+        limit_body(request.scope, None)
+        accepted = await _append_lines(services.ingest, model, request, key, most)
+    else:
+        samples = await run_sync(partial(read_samples, await request.body(), content, model.spec, most=most))
+        accepted = Accepted(entries=await services.ingest.post(model, samples, key), accepted=len(samples))
     if idempotency_key is not None:
         response.headers["Idempotency-Key"] = idempotency_key
-    return Accepted(entries=entries, accepted=len(samples))
+    return accepted
+
+
+async def _append_lines(
+    ingest: Ingest, model: Model, request: Request, key: IdempotencyKey | None, most: Most
+) -> Accepted:
+    """Part by part, each a post under a key of its own, so that a stream that broke off may be sent again from the start."""
+    done = Accepted(entries=[], accepted=0)
+    number = 0
+    try:
+        async for lines in parts(request.stream(), most):
+            samples = await run_sync(samples_of_lines, lines, model.spec)
+            done.entries += await ingest.post(model, samples, key and key.of_part(number))
+            done.accepted += len(samples)
+            number += 1
+    except Problem as problem:
+        problem.members["accepted"] = done.accepted
+        raise
+    if not number:
+        raise Invalid(FieldError("body", "no lines", "must have one sample a line"))
+    return done

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from service.api.bodies import JSON, MSGPACK, content_kind, read_inputs, read_query, read_samples
+from service.api.bodies import read_inputs, read_query, read_samples
+from service.api.media import JSON, MSGPACK, content_kind
+from service.api.sample_checks import Most
 from service.entries import Samples
 from service.problems import Problem, TooLarge, UnsupportedMedia
 from service.spec import ModelSpec
 from tests.service.api import packed
 
 SPEC = ModelSpec(inputs=3, classes=["no", "yes"])
-MOST = 4
+MOST = Most(samples=4, body_bytes=10_000)
 X = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 LABELS = ["yes", "no"]
 
@@ -227,31 +229,31 @@ def test_a_label_of_another_type_is_no_class(classes: list[Any], wrong: Any) -> 
 @pytest.mark.parametrize(
     "body",
     [
-        json.dumps({"samples": [{"x": [1, 2, 3], "y": "yes"}] * (MOST + 1)}).encode(),
-        b'{"samples": [' + b'{"x": [], "y": 1},' * MOST + b'{"x"\n:',  # refused before it is parsed
+        json.dumps({"samples": [{"x": [1, 2, 3], "y": "yes"}] * (MOST.samples + 1)}).encode(),
+        b'{"samples": [' + b'{"x": [], "y": 1},' * MOST.samples + b'{"x"\n:',  # refused before it is parsed
     ],
 )
 def test_too_many_samples_in_json_are_too_large(body: bytes) -> None:
     with pytest.raises(TooLarge) as caught:
         from_json(body)
     [error] = caught.value.errors
-    assert (error.field, error.value) == ("samples", MOST + 1)
+    assert (error.field, error.value) == ("samples", MOST.samples + 1)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        packed(np.ones((MOST + 1, 3)), ["yes"] * (MOST + 1)),
-        packed(X, [None] * (MOST + 1)),
-        packed(X, LABELS, weight=[-1] * (MOST + 1)),
-        packed(X, LABELS, n=MOST + 1),
+        packed(np.ones((MOST.samples + 1, 3)), ["yes"] * (MOST.samples + 1)),
+        packed(X, [None] * (MOST.samples + 1)),
+        packed(X, LABELS, weight=[-1] * (MOST.samples + 1)),
+        packed(X, LABELS, n=MOST.samples + 1),
     ],
 )
 def test_too_many_samples_in_msgpack_are_too_large(body: bytes) -> None:
     with pytest.raises(TooLarge) as caught:
         from_msgpack(body)
     [error] = caught.value.errors
-    assert (error.field, error.value) == ("samples", MOST + 1)
+    assert (error.field, error.value) == ("samples", MOST.samples + 1)
 
 
 def test_a_label_that_looks_like_a_key_counts_as_no_sample() -> None:
@@ -290,7 +292,7 @@ def test_content_types_are_told_apart(content_type: str, kind: str) -> None:
     assert content_kind(content_type) == kind
 
 
-@pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-ndjson", "json"])
+@pytest.mark.parametrize("content_type", [None, "", "text/plain", "text/csv", "json"])
 def test_other_content_types_are_unsupported(content_type: str | None) -> None:
     with pytest.raises(UnsupportedMedia) as caught:
         content_kind(content_type)
@@ -357,7 +359,10 @@ def test_inputs_are_refused_naming_the_field(body: bytes, field: str) -> None:
 
 @pytest.mark.parametrize(
     ("body", "content"),
-    [(packed(np.ones((MOST + 1, 3))), MSGPACK), (json.dumps({"x": [[1, 2, 3]] * (MOST + 1)}).encode(), JSON)],
+    [
+        (packed(np.ones((MOST.samples + 1, 3))), MSGPACK),
+        (json.dumps({"x": [[1, 2, 3]] * (MOST.samples + 1)}).encode(), JSON),
+    ],
 )
 def test_too_many_inputs_are_too_large(body: bytes, content: str) -> None:
     with pytest.raises(TooLarge):
