@@ -24,11 +24,15 @@ MOST_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Predicted:
-    """Args: probabilities: (n, m) float32, columns in the order of the spec's classes."""
+    """Args:
+    probabilities: (n, m) float32, columns in the order of the version's labels.
+    values: of a regression, (n, m); then there are no labels, and no probabilities.
+    """
 
     labels: list[Label]
     probabilities: NDArray[np.float32]
     version: Version
+    values: NDArray[np.float64] | None = None
 
 
 class Prediction:
@@ -43,7 +47,7 @@ class Prediction:
     async def predict(
         self, model: Model, inputs: Callable[[], NDArray[np.float32]], *, min_entry: EntryId | None
     ) -> Predicted:
-        """Labels and probabilities of inputs (n, N), by a version that includes `min_entry`.
+        """Labels and probabilities, or values, of inputs (n, N), by a version that includes `min_entry`.
 
         Args:
             inputs: makes the inputs in the worker thread, where parsing a large body blocks nobody.
@@ -60,8 +64,13 @@ class Prediction:
 
 
 def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
-    probabilities = version.predictor(torch.tensor(inputs()))
+    outputs = version.predictor(torch.tensor(inputs()))
+    if version.target_scale is not None:
+        if not bool(version.target_scale.moments.count.any()):
+            raise Unavailable(f"model {model.name!r} has learned no sample", kind="no-value-yet")
+        values = version.target_scale.restored(outputs).numpy()
+        return Predicted([], np.empty((len(values), 0), np.float32), version, values)
     if not version.labels:
         raise Unavailable(f"model {model.name!r} has learned no sample, and no class was declared", kind="no-class-yet")
-    labels = [version.labels[index] for index in probabilities.argmax(dim=1).tolist()]
-    return Predicted(labels, probabilities.numpy(), version)
+    labels = [version.labels[index] for index in outputs.argmax(dim=1).tolist()]
+    return Predicted(labels, outputs.numpy(), version)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from models import Label
@@ -26,21 +28,34 @@ MinEntry = Annotated[
 
 
 class _Versioned(BaseModel):
-    """classes: what the columns of the probabilities mean; applied_entry: the last entry that the version includes."""
+    """applied_entry: the last entry that the version includes."""
 
-    classes: list[Label]
     model_version: int
     applied_entry: str | None
 
 
 class PredictionResource(_Versioned):
+    """classes: what the columns of the probabilities mean."""
+
     label: Label
     probabilities: list[float]
+    classes: list[Label]
 
 
 class PredictionsResource(_Versioned):
     labels: list[Label]
     probabilities: list[list[float]]
+    classes: list[Label]
+
+
+class ValueResource(_Versioned):
+    """value: of a regression, as `y` is in a sample: a number, or a list where there are several targets."""
+
+    value: float | list[float]
+
+
+class ValuesResource(_Versioned):
+    values: list[float] | list[list[float]]
 
 
 @router.get("/predictions")
@@ -50,40 +65,44 @@ async def predict_one(
     caller: Authenticated,
     x: Annotated[str, Query(description="the features, comma-separated; an empty place is a missing value")],
     min_entry: MinEntry = None,
-) -> PredictionResource:
+) -> PredictionResource | ValueResource:
     caller.require("predict", name)
     model = await services.catalog.get(name)
     inputs = partial(read_query, x, model.spec)
     predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
-    return PredictionResource(
-        label=predicted.labels[0],
-        probabilities=predicted.probabilities[0].tolist(),
-        **_origin(predicted.version),
-    )
+    origin = _origin(predicted.version)
+    if predicted.values is not None:
+        return ValueResource(value=_as_targets(predicted.values)[0], **origin)
+    probabilities, classes = predicted.probabilities[0].tolist(), list(predicted.version.labels)
+    return PredictionResource(label=predicted.labels[0], probabilities=probabilities, classes=classes, **origin)
 
 
 @router.post("/predictions")
 async def predict_batch(
     name: ModelName, request: Request, services: Wired, caller: Authenticated, min_entry: MinEntry = None
-) -> PredictionsResource:
+) -> PredictionsResource | ValuesResource:
     caller.require("predict", name)
     model = await services.catalog.get(name)
     content = content_kind(request.headers.get("content-type"), INPUTS)
     most = Most(services.settings.max_post_samples, services.settings.max_body_bytes)
     inputs = partial(read_inputs, await request.body(), content, model.spec, most=most)
     predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
-    return PredictionsResource(
-        labels=predicted.labels, probabilities=predicted.probabilities.tolist(), **_origin(predicted.version)
-    )
+    origin = _origin(predicted.version)
+    if predicted.values is not None:
+        return ValuesResource(values=_as_targets(predicted.values), **origin)
+    probabilities, classes = predicted.probabilities.tolist(), list(predicted.version.labels)
+    return PredictionsResource(labels=predicted.labels, probabilities=probabilities, classes=classes, **origin)
 
 
 def _origin(version: Version) -> dict[str, Any]:
     """The fields of `_Versioned`."""
-    return {
-        "classes": list(version.labels),
-        "model_version": version.model_version,
-        "applied_entry": version.applied_entry.shown,
-    }
+    return {"model_version": version.model_version, "applied_entry": version.applied_entry.shown}
+
+
+def _as_targets(values: NDArray[np.float64]) -> list[Any]:
+    """Of each row what `y` is in a sample."""
+    rows: list[Any] = (values[:, 0] if values.shape[1] == 1 else values).tolist()
+    return rows
 
 
 def _entry(text: str | None) -> EntryId | None:
