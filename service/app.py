@@ -20,12 +20,13 @@ from service.api import (
     samples,
     shadows,
     snapshots,
+    tracking,
 )
 from service.api.body_limit import BodyLimit
 from service.api.content_encoding import ContentEncoding
 from service.services import Services
 
-ROUTERS = (models, shadows, hyperparameters, samples, predictions, metrics, events, snapshots, keys)
+ROUTERS = (models, shadows, hyperparameters, samples, predictions, tracking, metrics, events, snapshots, keys)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -27,11 +27,13 @@ class Predicted:
     """Args:
     probabilities: (n, m) float32, columns in the order of the version's labels.
     values: of a regression, (n, m); then there are no labels, and no probabilities.
+    x: what they were predicted for, (n, N).
     """
 
     labels: list[Label]
     probabilities: NDArray[np.float32]
     version: Version
+    x: NDArray[np.float32]
     values: NDArray[np.float64] | None = None
 
 
@@ -64,13 +66,14 @@ class Prediction:
 
 
 def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
-    outputs = version.predictor(torch.tensor(inputs()))
+    x = inputs()
+    outputs = version.predictor(torch.tensor(x))
     if version.target_scale is not None:
         if not bool(version.target_scale.moments.count.any()):
             raise Unavailable(f"model {model.name!r} has learned no sample", kind="no-value-yet")
         values = version.target_scale.restored(outputs).numpy()
-        return Predicted([], np.empty((len(values), 0), np.float32), version, values)
+        return Predicted([], np.empty((len(values), 0), np.float32), version, x, values)
     if not version.labels:
         raise Unavailable(f"model {model.name!r} has learned no sample, and no class was declared", kind="no-class-yet")
     labels = [version.labels[index] for index in outputs.argmax(dim=1).tolist()]
-    return Predicted(labels, outputs.numpy(), version)
+    return Predicted(labels, outputs.numpy(), version, x)

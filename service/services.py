@@ -118,7 +118,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         snapshots=Snapshots(session_factory, client, commands),
         rewind=Rewind(session_factory, client, commands, device=settings.device),
         tuning=Tuning(catalog, commands),
-        tracking=Tracking(async_redis, ttl_s=settings.track_ttl_s, most=settings.track_max),
+        tracking=Tracking(async_redis, catalog, ttl_s=settings.track_ttl_s, most=settings.track_max, wait_aof=wait_aof),
         listeners=asyncio.Semaphore(settings.max_listeners),
         draining=threading.Event(),
     )

@@ -146,14 +146,7 @@ async def append(
     arguments: list[bytes | str | int] = [stream_uuid, limits.ttl_ms, limits.most, len(blocks), *blocks]
     for post in posts:
         arguments += [post.field, post.digest, post.first_block, post.last_block]
-    async with client.pipeline(transaction=False) as pipeline:
-        pipeline.eval(_APPEND, len(script_keys), *script_keys, *arguments)
-        if wait_aof:
-            pipeline.set(keys.ACKNOWLEDGED, 1)
-            pipeline.waitaof(1, 0, SYNC_TIMEOUT_MS)
-        (status, *rest), *synced = await pipeline.execute()
-    if wait_aof and synced[-1][0] < 1:
-        raise redis.TimeoutError(f"the append-only file was not synced within {SYNC_TIMEOUT_MS} ms")
+    status, *rest = await run_script(client, _APPEND, script_keys, arguments, wait_aof=wait_aof)
     if status == b"gone":
         raise StreamGone(f"the stream of model {model_id} is not the one that the database knows")
     if status == b"full":
@@ -161,6 +154,26 @@ async def append(
     if status == b"seen":
         return {field.decode(): _seen(value) for field, value in zip(rest[::2], rest[1::2], strict=True)}
     return [entry.decode() for entry in rest]
+
+
+async def run_script(
+    client: redis.asyncio.Redis,
+    script: str,
+    script_keys: Sequence[str],
+    arguments: Sequence[bytes | str | int],
+    *,
+    wait_aof: bool,
+) -> Any:
+    """Its reply. Args: wait_aof: return only once the server has synced its append-only file."""
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.eval(script, len(script_keys), *script_keys, *arguments)
+        if wait_aof:
+            pipeline.set(keys.ACKNOWLEDGED, 1)
+            pipeline.waitaof(1, 0, SYNC_TIMEOUT_MS)
+        reply, *synced = await pipeline.execute()
+    if wait_aof and synced[-1][0] < 1:
+        raise redis.TimeoutError(f"the append-only file was not synced within {SYNC_TIMEOUT_MS} ms")
+    return reply
 
 
 def _seen(value: bytes) -> Seen:

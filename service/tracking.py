@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from service import entries
 from service import redis_keys as keys
-from service.catalog import Model
+from service.catalog import Catalog, Model
 from service.entries import Samples, Target
-from service.entry_id import EntryId
-from service.problems import Conflict, FieldError, Gone, TooMany, Unavailable, UnknownPrediction
-from service.stream import StreamGone
+from service.prediction import Predicted
+from service.problems import Conflict, FieldError, Gone, TooMany, UnknownPrediction
+from service.stream import run_script
 
 # KEYS: predictions, outcomes, expiry, stream, uuid.  ARGV: uuid, ttl in ms, most, then per prediction: ID, bytes
 _TRACK = """
@@ -75,7 +75,7 @@ class Tracked:
     said: NDArray[np.float64]
     classes: list[Any]
     model_version: int
-    applied_entry: str
+    applied_entry: str | None
     made_at: float
     outcome: Outcome | None = None
 
@@ -91,43 +91,45 @@ class Labelled:
 
 
 class Tracking:
-    """Args: ttl_s: how long a prediction waits for its label; most: predictions of one model that may wait."""
+    """Args:
+    ttl_s: how long a prediction waits for its label.
+    most: predictions of one model that may wait.
+    wait_aof: whether accepting a label waits for the append-only file's sync.
+    """
 
-    def __init__(self, client: redis.asyncio.Redis, *, ttl_s: float, most: int) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, catalog: Catalog, *, ttl_s: float, most: int, wait_aof: bool
+    ) -> None:
         self._client = client
+        self._catalog = catalog
+        self._wait_aof = wait_aof
         self._ttl_s = ttl_s
         self._most = most
 
-    async def track(
-        self,
-        model: Model,
-        x: NDArray[np.float32],
-        said: NDArray[Any],
-        *,
-        classes: Sequence[Any],
-        model_version: int,
-        applied_entry: EntryId,
-    ) -> list[str]:
-        """IDs for predictions, (n, N) and (n, m), that are kept until their labels come.
+    async def track(self, model: Model, predicted: Predicted) -> list[str]:
+        """IDs for predictions, that are kept until their labels come.
 
-        Raises: TooMany; Unavailable; RedisError.
+        Raises: Conflict for a shadow; TooMany; Unavailable; RedisError.
         """
+        model.require_own_log()
+        said = predicted.probabilities if predicted.values is None else predicted.values
+        version = predicted.version
         now = time.time()
-        ids = [f"{int(now * 1000):x}-{secrets.token_hex(8)}" for _ in x]
-        arguments: list[str | bytes | int] = [model.stream_uuid, int(self._ttl_s * 1000), self._most]
-        for one, row, outputs in zip(ids, x, said, strict=True):
+        ids = [f"{int(now * 1000):x}-{secrets.token_hex(8)}" for _ in said]
+        arguments: list[bytes | str | int] = [model.stream_uuid, int(self._ttl_s * 1000), self._most]
+        for one, row, outputs in zip(ids, predicted.x, said, strict=True):
             record = {
                 "x": row.astype("<f4").tobytes(),
                 "said": outputs.astype("<f8").tobytes(),
-                "classes": list(classes),
-                "version": model_version,
-                "applied": str(applied_entry),
+                "classes": list(version.labels),
+                "version": version.model_version,
+                "applied": version.applied_entry.shown,
                 "at": now,
             }
             arguments += [one, msgpack.packb(record)]
-        status: Any = await self._client.eval(_TRACK, 5, *_keys(model), *arguments)
+        status = await run_script(self._client, _TRACK, _keys(model), arguments, wait_aof=False)
         if status == b"gone":
-            raise Unavailable(f"Redis does not hold the stream of model {model.name!r} that the database knows")
+            raise await self._catalog.without_stream(model)
         if status == b"full":
             raise TooMany(
                 f"{self._most} predictions of model {model.name!r} wait for their labels, as many as may",
@@ -144,31 +146,34 @@ class Tracking:
     async def label(
         self, model: Model, labels: Mapping[str, Target], *, weight: float, correct: bool
     ) -> list[Labelled]:
-        """Appends what was not there yet, as one block with the predictions as they were made.
+        """Appends what was not there yet, in blocks, with the predictions as they were made.
 
         Args: labels: by the IDs of predictions. correct: whether another label than the one that came before is taken.
-        Raises: UnknownPrediction, Gone; Conflict naming the prediction that has another label; StreamGone; RedisError.
+        Raises: UnknownPrediction, Gone; Conflict naming the prediction that has another label, or for a shadow;
+            Unavailable; RedisError.
         """
+        model.require_own_log()
+        entries_of: dict[str, str] = {}
+        corrected = set()
         while True:
             found = await self._read(model, list(labels))
             new = [one for one in found if one.outcome is None or one.outcome.label != labels[one.id]]
-            for one in new:
-                if one.outcome is not None and not correct:
-                    raise Conflict(
-                        f"prediction {one.id} has the label {one.outcome.label!r} already, in entry {one.outcome.entry}",
-                        errors=[
-                            FieldError("label", labels[one.id], "differs; send it with correct = true if it is right")
-                        ],
-                    )
-            entry = await self._append(model, new, labels, weight) if new else ""
-            if entry is not None:
-                fresh = {one.id for one in new}
+            if not correct:
+                _check_unlabelled(new, labels)
+            for start in range(0, len(new), model.spec.block.size):
+                block = new[start : start + model.spec.block.size]
+                entry = await self._append(model, block, labels, weight)
+                if entry is None:
+                    break
+                entries_of |= dict.fromkeys((one.id for one in block), entry)
+                corrected |= {one.id for one in block if one.outcome is not None}
+            else:
                 return [
                     Labelled(
                         one.id,
-                        entry if one.id in fresh or one.outcome is None else one.outcome.entry,
-                        repeated=one.id not in fresh,
-                        corrected=one.id in fresh and one.outcome is not None,
+                        entries_of.get(one.id) or (one.outcome.entry if one.outcome else ""),
+                        repeated=one.id not in entries_of,
+                        corrected=one.id in corrected,
                     )
                     for one in found
                 ]
@@ -189,13 +194,13 @@ class Tracking:
             said=said,
             was=was if any(label is not None for label in was) else None,
         )
-        arguments: list[str | bytes] = [model.stream_uuid, entries.encode(samples)]
+        arguments: list[bytes | str | int] = [model.stream_uuid, entries.encode(samples)]
         for one in new:
             read = "" if one.outcome is None else f"{one.outcome.entry} {json.dumps(one.outcome.label)}"
             arguments += [one.id, read, json.dumps(labels[one.id])]
-        status, *rest = await self._client.eval(_LABEL, 5, *_keys(model), *arguments)
+        status, *rest = await run_script(self._client, _LABEL, _keys(model), arguments, wait_aof=self._wait_aof)
         if status == b"gone":
-            raise StreamGone(f"the stream of model {model.name} is not the one that the database knows")
+            raise await self._catalog.without_stream(model)
         return None if status == b"changed" else str(rest[0].decode())
 
     async def _read(self, model: Model, ids: Sequence[str]) -> list[Tracked]:
@@ -227,6 +232,16 @@ class Tracking:
             made_at=body["at"],
             outcome=came,
         )
+
+
+def _check_unlabelled(found: Sequence[Tracked], labels: Mapping[str, Target]) -> None:
+    """Raises: Conflict."""
+    for one in found:
+        if one.outcome is not None:
+            raise Conflict(
+                f"prediction {one.id} has the label {one.outcome.label!r} already, in entry {one.outcome.entry}",
+                errors=[FieldError("label", labels[one.id], "differs; send it with correct = true if it is right")],
+            )
 
 
 def _made_at(prediction: str) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import FailFast, Field
@@ -18,6 +17,7 @@ from service.api.sample_checks import (
     Weight,
     check_count,
     checked_samples,
+    kind_of,
     matrix,
     row_kind,
     target_kind,
@@ -63,13 +63,13 @@ class InputList(Body, Generic[X]):
 def samples_of_json(body: bytes, spec: ModelSpec, most: Most) -> Samples:
     keys_a_sample = 2 if "x" in (spec.features or ()) else 1
     check_count(sum(1 for _ in _KEY_X.finditer(body)) // keys_a_sample, most.samples)
-    parsed = validated(_kind(SampleList, row_kind(spec), target_kind(spec)), body).samples
+    parsed = validated(kind_of(SampleList, row_kind(spec), target_kind(spec)), body).samples
     check_count(len(parsed), most.samples)
     return _samples(parsed, spec, lambda index: f"samples.{index}")
 
 
 def samples_of_lines(lines: Sequence[Line], spec: ModelSpec) -> Samples:
-    kind = _kind(Sample, row_kind(spec), target_kind(spec))
+    kind = kind_of(Sample, row_kind(spec), target_kind(spec))
     parsed = [validated(kind, line.text, f"lines.{line.number}") for line in lines]
     return _samples(parsed, spec, lambda index: f"lines.{lines[index].number}")
 
@@ -78,7 +78,7 @@ def inputs_of_json(body: bytes, spec: ModelSpec, most: Most) -> Array:
     names = spec.features or ()
     brackets_a_row = 1 + sum(name.count("[") + name.count("{") for name in names)
     check_count((body.count(b"[") + body.count(b"{") - 2) // brackets_a_row, most.samples)
-    rows = validated(_kind(InputList, row_kind(spec)), body).x
+    rows = validated(kind_of(InputList, row_kind(spec)), body).x
     check_count(len(rows), most.samples)
     return matrix(rows, spec, lambda index: f"x.{index}")
 
@@ -87,8 +87,3 @@ def _samples(parsed: Sequence[Sample[Any, Any]], spec: ModelSpec, path: Path) ->
     x = matrix([sample.x for sample in parsed], spec, lambda index: f"{path(index)}.x")
     y, weight = [sample.y for sample in parsed], [sample.weight for sample in parsed]
     return checked_samples(x, y, weight, spec, lambda index: f"{path(index)}.y")
-
-
-@cache
-def _kind(generic: Any, *types: Any) -> Any:
-    return generic[types]

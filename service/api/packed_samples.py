@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgpack
@@ -22,6 +21,7 @@ from service.api.sample_checks import (
     check_inputs,
     check_length,
     checked_samples,
+    kind_of,
     target_kind,
     validated,
 )
@@ -51,7 +51,7 @@ class PackedSamples(PackedInputs, Columns[Y], Generic[Y]):
 
 
 def samples_of_msgpack(body: bytes, spec: ModelSpec, most: Most) -> Samples:
-    packed = _unpacked(_kind(PackedSamples, target_kind(spec)), body, most)
+    packed = _unpacked(kind_of(PackedSamples, target_kind(spec)), body, most)
     _check_columns(packed, packed.n)
     return _samples(_rows(packed, spec), packed, spec)
 
@@ -65,7 +65,7 @@ def samples_of_npz(body: bytes, spec: ModelSpec, most: Most) -> Samples:
     arrays = npz.read(body, most_bytes=most.body_bytes)
     x = _matrix(arrays, spec, most)
     rest = {name: array.tolist() for name, array in arrays.items() if name != "x"}
-    columns = validated(_kind(Columns, target_kind(spec)), rest)
+    columns = validated(kind_of(Columns, target_kind(spec)), rest)
     _check_columns(columns, len(x))
     return _samples(x, columns, spec)
 
@@ -128,8 +128,3 @@ def _check_columns(columns: Columns[Any], n: int) -> None:
 def _samples(x: Array, columns: Columns[Any], spec: ModelSpec) -> Samples:
     y: Sequence[Any] = columns.y
     return checked_samples(x, y, columns.weight, spec, lambda index: f"y.{index}")
-
-
-@cache
-def _kind(generic: Any, kind: Any) -> Any:
-    return generic[kind]

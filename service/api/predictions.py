@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from models import Label
 from service.api.bodies import read_inputs, read_query
@@ -25,6 +25,8 @@ MinEntry = Annotated[
     str | None,
     Query(description="answer only with a version that includes this entry, as the post of samples named it"),
 ]
+
+Ids = Annotated[list[str] | None, Field(description="of tracked predictions, for the labels that come later")]
 
 
 class _Versioned(BaseModel):
@@ -46,6 +48,7 @@ class PredictionsResource(_Versioned):
     labels: list[Label]
     probabilities: list[list[float]]
     classes: list[Label]
+    ids: Ids = None
 
 
 class ValueResource(_Versioned):
@@ -56,6 +59,7 @@ class ValueResource(_Versioned):
 
 class ValuesResource(_Versioned):
     values: list[float] | list[list[float]]
+    ids: Ids = None
 
 
 @router.get("/predictions")
@@ -79,15 +83,24 @@ async def predict_one(
 
 @router.post("/predictions")
 async def predict_batch(
-    name: ModelName, request: Request, services: Wired, caller: Authenticated, min_entry: MinEntry = None
+    name: ModelName,
+    request: Request,
+    services: Wired,
+    caller: Authenticated,
+    min_entry: MinEntry = None,
+    track: Annotated[bool, Query(description="keep the predictions for labels that come later")] = False,
 ) -> PredictionsResource | ValuesResource:
     caller.require("predict", name)
     model = await services.catalog.get(name)
     content = content_kind(request.headers.get("content-type"), INPUTS)
     most = Most(services.settings.max_post_samples, services.settings.max_body_bytes)
     inputs = partial(read_inputs, await request.body(), content, model.spec, most=most)
+    if track:
+        model.require_own_log()
     predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
     origin = _origin(predicted.version)
+    if track:
+        origin["ids"] = await services.tracking.track(model, predicted)
     if predicted.values is not None:
         return ValuesResource(values=_as_targets(predicted.values), **origin)
     probabilities, classes = predicted.probabilities.tolist(), list(predicted.version.labels)

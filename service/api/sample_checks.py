@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -49,6 +50,13 @@ class Most:
 
 def checked_samples(x: Array, y: Sequence[Any], weight: Sequence[float] | None, spec: ModelSpec, path: Path) -> Samples:
     """Args: path: of the y of a sample. Raises: Invalid for labels or values that are none of the model's."""
+    check_targets(y, spec, path)
+    weighted = weight is not None and any(each != 1 for each in weight)
+    return Samples(x, y, np.array(weight, np.float32) if weighted else None)
+
+
+def check_targets(y: Sequence[Any], spec: ModelSpec, path: Path) -> None:
+    """As `checked_samples`, of labels or values alone."""
     if spec.targets is None:
         _check_labels(y, spec, path)
     elif spec.targets > 1:
@@ -56,8 +64,6 @@ def checked_samples(x: Array, y: Sequence[Any], weight: Sequence[float] | None, 
             if len(values) != spec.targets:
                 rule = f"must have {spec.targets} numbers, as many as targets"
                 raise Invalid(FieldError(path(index), f"{len(values)} numbers", rule))
-    weighted = weight is not None and any(each != 1 for each in weight)
-    return Samples(x, y, np.array(weight, np.float32) if weighted else None)
 
 
 def target_kind(spec: ModelSpec) -> Any:
@@ -65,6 +71,12 @@ def target_kind(spec: ModelSpec) -> Any:
     if spec.targets is None:
         return LabelValue
     return Value if spec.targets == 1 else Values
+
+
+@cache
+def kind_of(generic: Any, *types: Any) -> Any:
+    """A generic body for these types."""
+    return generic[types]
 
 
 def row_kind(spec: ModelSpec) -> Any:
@@ -79,10 +91,10 @@ def validated(kind: Any, given: bytes | Mapping[str, Any], *within: str) -> Any:
         raise invalid(error, *within) from error
 
 
-def check_count(count: int, most: int) -> None:
+def check_count(count: int, most: int, what: str = "samples") -> None:
     if count > most:
-        error = FieldError("samples", count, f"must be at most {most}")
-        raise TooLarge(f"the body has {count} samples, the limit is {most}", errors=[error])
+        error = FieldError(what, count, f"must be at most {most}")
+        raise TooLarge(f"the body has {count} {what}, the limit is {most}", errors=[error])
 
 
 def check_length(field: str, values: Sequence[Any], n: int) -> None:
