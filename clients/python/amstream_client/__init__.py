@@ -1,6 +1,7 @@
 """The Python client of amstream, a service that learns from a stream of labelled samples."""
 
 from amstream_client.async_client import AsyncClient
+from amstream_client.async_producer import AsyncProducer
 from amstream_client.client import Client
 from amstream_client.errors import (
     AmstreamError,
@@ -28,6 +29,8 @@ from amstream_client.errors import (
     UnsupportedMedia,
 )
 from amstream_client.events import Event
+from amstream_client.outbox import ProducerFailed, QueueFull, Sample
+from amstream_client.producer import Producer
 from amstream_client.wire import Accepted, Label, Metrics, Model, Prediction, Predictions, Restored, Snapshot, Spec
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "AmstreamError",
     "ApiError",
     "AsyncClient",
+    "AsyncProducer",
     "Client",
     "Conflict",
     "ConnectionFailed",
@@ -54,7 +58,11 @@ __all__ = [
     "PreconditionFailed",
     "Prediction",
     "Predictions",
+    "Producer",
+    "ProducerFailed",
+    "QueueFull",
     "Restored",
+    "Sample",
     "Snapshot",
     "Spec",
     "TooLarge",

@@ -13,11 +13,13 @@ import anyio.to_thread
 import httpx
 from httpx_sse import EventSource
 
+from amstream_client.async_producer import AsyncProducer
 from amstream_client.call import Call, described_by, http_options
 from amstream_client.calls import of_models, of_samples, of_service, of_snapshots
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
 from amstream_client.events import Event, Listening
+from amstream_client.outbox import OnRefused
 from amstream_client.retry import Attempts, answered, check_is_answer, check_is_success
 
 P = ParamSpec("P")
@@ -151,6 +153,30 @@ class AsyncClient:
                             yield event
             finally:
                 await response.aclose()
+
+    def producer(
+        self,
+        model: str,
+        *,
+        batch: int = 256,
+        wait_s: float = 0.1,
+        queue: int = 10_000,
+        patience_s: float = 300.0,
+        on_refused: OnRefused | None = None,
+    ) -> AsyncProducer:
+        """For samples that come one at a time: `async with client.producer("m") as p: await p.send(x, y)`.
+
+        Args:
+            batch: most samples a post; a larger one costs less, a smaller one is learned sooner
+            wait_s: how long the first sample of a post waits for others
+            queue: most samples that wait; then `send` waits
+            patience_s: how long a post is tried when the service is away, below the time for which it keeps keys (1 h)
+            on_refused: is called with samples that the service refuses for good, and the error; without it, that ends
+                the producer
+        """
+        return AsyncProducer(
+            self, model, batch=batch, wait_s=wait_s, queue=queue, patience_s=patience_s, on_refused=on_refused
+        )
 
     async def _answer_to(self, call: Call[Any], *, retries: int | None = None) -> httpx.Response:
         request = self._http.build_request(**call.request_arguments())

@@ -4,6 +4,8 @@ AmstreamError
 ├── KeyNotFound          no API key in the arguments, the environment or the data directory
 ├── ConnectionFailed     no answer; `sent` says whether the request may have been carried out
 ├── UnexpectedAnswer     an answer that is not amstream's: another service, a proxy
+├── ProducerFailed       a producer's end; `unsent` holds what it could not send (in amstream_client.outbox)
+├── QueueFull            as many samples wait as may (in amstream_client.outbox)
 ├── DataFileError        a file that the commands cannot read (in amstream_client.cli.batch)
 └── ApiError             the service refused: status, type, detail, errors
     ├── Invalid          400, 422

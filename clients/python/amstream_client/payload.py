@@ -16,14 +16,14 @@ from amstream_client.wire import Label
 
 
 class SupportsArray(Protocol):
-    """A numpy array, a torch tensor on the CPU, a pandas frame, …"""
+    """A numpy array, a torch tensor on any device, a pandas frame, …: known by what they can do, and never imported."""
 
     def __array__(self) -> NDArray[Any]: ...
 
 
 Inputs: TypeAlias = SupportsArray | Sequence[SupportsArray | Sequence[float | None]]
-Labels: TypeAlias = Sequence[Label] | NDArray[Any]
-Weights: TypeAlias = Sequence[float] | NDArray[Any]
+Labels: TypeAlias = Sequence[Label] | SupportsArray
+Weights: TypeAlias = Sequence[float] | SupportsArray
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,15 @@ def inputs_payload(rows: NDArray[np.float32]) -> Payload:
 
 def samples_payload(x: Inputs, y: Labels, weight: Weights | None) -> Payload:
     rows = to_rows(x)
-    labels = [label.item() if isinstance(label, np.generic) else label for label in y]
+    labels = to_labels(y)
     if len(labels) != len(rows):
         raise ValueError(f"y has {len(labels)} labels for {len(rows)} samples")
     weights = None if weight is None else _to_weights(weight, len(rows))
 
     if np.isnan(rows).any():
-        samples = [{"x": row, "y": label} for row, label in zip(_with_nulls(rows), labels, strict=True)]
+        samples: list[dict[str, Any]] = [
+            {"x": row, "y": label} for row, label in zip(_with_nulls(rows), labels, strict=True)
+        ]
         if weights is not None:
             samples = [sample | {"weight": each} for sample, each in zip(samples, weights, strict=True)]
         return json_payload({"samples": samples})
@@ -65,7 +67,7 @@ def samples_payload(x: Inputs, y: Labels, weight: Weights | None) -> Payload:
 def to_rows(x: Inputs) -> NDArray[np.float32]:
     """Raises ValueError unless x is (n, inputs) with n >= 1 and every value fits float32; NaN is a missing value."""
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check below names
-        rows = np.asarray(x, dtype=np.float32)
+        rows = np.asarray(_as_array(x), dtype=np.float32)
     if rows.ndim != 2 or len(rows) == 0:
         raise ValueError(f"x must have shape (n, inputs) with n >= 1, not {rows.shape}")
     infinite = np.argwhere(np.isinf(rows))
@@ -75,8 +77,33 @@ def to_rows(x: Inputs) -> NDArray[np.float32]:
     return rows
 
 
+def to_labels(y: Labels) -> list[Label]:
+    """Labels in Python's own types. Raises ValueError for what is none, such as a missing value."""
+    values: Any = y
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    labels = [value.item() if hasattr(value, "item") else value for value in values]
+    for place, label in enumerate(labels):
+        if not isinstance(label, str | int):  # a bool is an int
+            raise ValueError(f"y[{place}] is {label!r}, which is no label: a string, an integer or a boolean")
+    return labels
+
+
+def _as_array(x: Any) -> Any:
+    """What numpy can read. The tensors may be on a GPU, part of a graph, or of bfloat16; the frames nullable."""
+    if isinstance(x, list | tuple):
+        return [_as_array(row) if hasattr(row, "detach") or hasattr(row, "iloc") else row for row in x]
+    if hasattr(x, "detach"):  # a torch tensor
+        return x.detach().cpu().double()
+    if hasattr(x, "iloc"):  # a pandas frame or series
+        return x.to_numpy(dtype=np.float64, na_value=np.nan)
+    return x
+
+
 def _to_weights(weight: Weights, n: int) -> list[float]:
-    weights = np.asarray(weight, dtype=np.float64)
+    weights = np.asarray(_as_array(weight), dtype=np.float64)
     if weights.shape != (n,):
         raise ValueError(f"weight has shape {weights.shape} for {n} samples")
     unusable = np.flatnonzero(~np.isfinite(weights))

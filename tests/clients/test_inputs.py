@@ -1,0 +1,67 @@
+"""What is taken for samples and labels: NumPy, pandas, torch and plain lists."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from amstream_client.payload import to_labels, to_rows
+
+EXPECTED = np.array([[1.5, math.nan], [3.0, 4.0]], np.float32)
+
+NULLABLE = pd.DataFrame({"a": pd.array([1.5, 3], "Float64"), "b": pd.array([None, 4], "Int64")})
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [[1.5, None], [3, 4]],
+        np.array([[1.5, math.nan], [3, 4]]),
+        pd.DataFrame({"a": [1.5, 3.0], "b": [None, 4.0]}),
+        NULLABLE,
+        pd.DataFrame({"a": [1.5, 3], "b": [None, 4]}, dtype=object),
+        [row for _, row in NULLABLE.iterrows()],
+        torch.tensor([[1.5, math.nan], [3, 4]]),
+        torch.tensor([[1.5, math.nan], [3, 4]], requires_grad=True),
+        torch.tensor([[1.5, math.nan], [3, 4]], dtype=torch.bfloat16),
+        [torch.tensor([1.5, math.nan], requires_grad=True), torch.tensor([3, 4])],
+    ],
+)
+def test_rows_come_from_whatever_holds_them(x: Any) -> None:
+    rows = to_rows(x)
+    assert rows.dtype == np.float32
+    assert np.array_equal(rows, EXPECTED, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("y", "labels"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (pd.Series(["a", "b"]), ["a", "b"]),
+        (pd.Series(["a", "b"], dtype="category"), ["a", "b"]),
+        (pd.array([1, 2], "Int64"), [1, 2]),
+        (np.array([1, 2], np.int8), [1, 2]),
+        (torch.tensor([1, 2]), [1, 2]),
+        ([torch.tensor(1), np.int64(2)], [1, 2]),
+        (torch.tensor([True, False]), [True, False]),
+        (np.array([1, 2], object), [1, 2]),
+    ],
+)
+def test_labels_become_pythons_own(y: Any, labels: list[Any]) -> None:
+    found = to_labels(y)
+    assert found == labels
+    assert [type(label) for label in found] == [type(label) for label in labels]
+
+
+@pytest.mark.parametrize(
+    "y", [["a", None], pd.Series(["a", None]), pd.array([1, None], "Int64"), [1, math.nan], [1, [2]]]
+)
+def test_a_label_that_is_none_is_named(y: Any) -> None:
+    with pytest.raises(ValueError, match=r"y\[1\] is"):
+        to_labels(y)
