@@ -24,6 +24,7 @@ from service.api import (
 )
 from service.api.body_limit import BodyLimit
 from service.api.content_encoding import ContentEncoding
+from service.api.rate_limit import RateLimitHeaders
 from service.services import Services
 
 ROUTERS = (models, shadows, hyperparameters, samples, predictions, tracking, metrics, events, snapshots, keys)
@@ -47,5 +48,6 @@ def create_app(services: Services) -> FastAPI:
             app.include_router(module.router)
     app.add_middleware(ContentEncoding)
     app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
+    app.add_middleware(RateLimitHeaders)
     problem_handlers.install(app)
     return app

@@ -67,12 +67,14 @@ class Catalog:
         publications: Publications,
         *,
         max_state_bytes: int,
+        max_models: int,
         on_change: Callable[[], None],
     ) -> None:
         self._sessions = sessions
         self._client = client
         self._publications = publications
         self._max_state_bytes = max_state_bytes
+        self._max_models = max_models
         self._on_change = on_change
         self._cache: dict[str, tuple[float, Model]] = {}
 
@@ -124,7 +126,8 @@ class Catalog:
     def create(self, name: str, spec: ModelSpec) -> tuple[Model, bool]:
         """The model, and whether it is new.
 
-        Raises: Invalid for a bad name or a state that would be too large; Conflict when the name has another spec.
+        Raises: Invalid for a bad name or a state that would be too large; Conflict when the name has another spec, or there
+            are as many models as may be.
         """
         if not NAME.fullmatch(name):
             raise Invalid(FieldError("model", name, f"must match {NAME.pattern}"))
@@ -138,6 +141,8 @@ class Catalog:
         fields = {"model_id": model_id, "name": name, "spec": spec.model_dump_json()}
         try:
             with self._sessions.begin() as session:
+                if models.count(session) >= self._max_models:
+                    raise Conflict(f"there are {self._max_models} models, as many as may be", kind="too-many-models")
                 if spec.shadow_of is not None:
                     row = add_shadow(session, spec, model_id=model_id, name=name)
                 else:

@@ -117,6 +117,7 @@ def create(
     scope: Annotated[list[str], typer.Option("--scope", help=f"One of {', '.join(SCOPES)}; may be repeated.")],
     model: Annotated[list[str] | None, typer.Option("--model", help="Bind the key to models; may be repeated.")] = None,
     days: Annotated[float | None, typer.Option(help="How long it holds; without it, until it is revoked.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Most requests a minute; by default, what the settings say.")] = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Prints a new key. It is shown this once: only its hash is stored.
@@ -126,7 +127,14 @@ def create(
     with _one_line_errors():
         engine = open_database(_settings(data_dir=data_dir))
         lasts_s = None if days is None else days * 86_400
-        secret = create_key(sessions(engine), name=name, scopes=scope, models=model or None, expires_in_s=lasts_s)
+        secret = create_key(
+            sessions(engine),
+            name=name,
+            scopes=scope,
+            models=model or None,
+            expires_in_s=lasts_s,
+            requests_per_minute=rate,
+        )
     typer.echo(secret)
 
 

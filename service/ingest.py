@@ -17,6 +17,7 @@ from service.catalog import Catalog, Model
 from service.entries import Command, Samples, concatenated
 from service.entry_id import EntryId
 from service.problems import FieldError, Invalid, TooMany
+from service.quota import Quota
 from service.stream import AppendFull, Limits, Post, Seen, StreamGone
 
 Appended = list[str] | dict[str, Seen]
@@ -78,9 +79,16 @@ class Ingest:
     """Appends to the models' streams; one batcher per model while posts for it are on their way."""
 
     def __init__(
-        self, client: redis.asyncio.Redis, catalog: Catalog, limits: Limits, *, wait_aof: bool = False
+        self,
+        client: redis.asyncio.Redis,
+        catalog: Catalog,
+        limits: Limits,
+        quota: Quota | None = None,
+        *,
+        wait_aof: bool = False,
     ) -> None:
         self._client = client
+        self._quota = quota
         self._wait_aof = wait_aof
         self._catalog = catalog
         self._limits = limits
@@ -89,9 +97,11 @@ class Ingest:
     async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
         """The IDs of the entries that hold the samples, once they are in the stream.
 
-        Raises: Invalid when the key came before with another payload; UnknownModel, TooMany, Unavailable; RedisError, after
-            which it is unknown whether they are.
+        Raises: Invalid when the key came before with another payload; UnknownModel, TooLarge, TooMany, Unavailable;
+            RedisError, after which it is unknown whether they are.
         """
+        if self._quota is not None:
+            await self._quota.admit(model.id, model.name, len(samples))
         batcher = self._batchers.get(model.id)
         if batcher is None:
             batcher = _Batcher(model, self._append, on_idle=lambda: self._batchers.pop(model.id))

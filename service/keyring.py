@@ -29,6 +29,7 @@ CACHED_S = 2.0
 """A revoked key is refused after this long at the latest."""
 
 LONGEST_EXPIRY_S = 1e9
+MOST_REQUESTS = 10**9
 
 KEY_NAME = re.compile(r"[\w !-~]{1,63}")
 
@@ -37,13 +38,17 @@ ADMIN_KEY_FILE = "admin.key"
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever holds a key: which scopes, on which models (None: all), until when. `admin` includes every scope."""
+    """Whoever holds a key: which scopes, on which models (None: all), until when, how often.
+
+    `admin` includes every scope.
+    """
 
     key_id: str
     name: str
     scopes: frozenset[str]
     models: frozenset[str] | None
     expires_at: float | None = None
+    requests_per_minute: int | None = None
 
     def require(self, scope: Scope, model: str | None = None) -> None:
         """Raises: Forbidden naming the scope, or the model."""
@@ -89,7 +94,9 @@ class Keyring:
             self._known.pop(digest, None)
             raise Unauthenticated("the key is unknown, was revoked or has expired")
         models = None if row.models is None else frozenset(json.loads(row.models))
-        caller = Caller(row.id, row.name, frozenset(json.loads(row.scopes)), models, row.expires_at)
+        caller = Caller(
+            row.id, row.name, frozenset(json.loads(row.scopes)), models, row.expires_at, row.requests_per_minute
+        )
         self._known = {d: entry for d, entry in self._known.items() if time.monotonic() - entry[0] < CACHED_S}
         self._known[digest] = (time.monotonic(), caller)
         return caller
@@ -102,9 +109,18 @@ def create_key(
     scopes: Sequence[str],
     models: Sequence[str] | None = None,
     expires_in_s: float | None = None,
+    requests_per_minute: int | None = None,
 ) -> str:
     """A new key; the secret is returned once and stored nowhere. Raises: as `new_key`."""
-    return new_key(sessions, name=name, scopes=scopes, models=models, expires_in_s=expires_in_s)[1]
+    row_and_secret = new_key(
+        sessions,
+        name=name,
+        scopes=scopes,
+        models=models,
+        expires_in_s=expires_in_s,
+        requests_per_minute=requests_per_minute,
+    )
+    return row_and_secret[1]
 
 
 def new_key(
@@ -114,6 +130,7 @@ def new_key(
     scopes: Sequence[str],
     models: Sequence[str] | None = None,
     expires_in_s: float | None = None,
+    requests_per_minute: int | None = None,
 ) -> tuple[ApiKeyRow, str]:
     """A new key's row, and its secret, which is stored nowhere.
 
@@ -133,6 +150,8 @@ def new_key(
             raise Invalid(FieldError(f"models.{place}", model, f"must match {NAME.pattern}"))
     if expires_in_s is not None and not 0 < expires_in_s <= LONGEST_EXPIRY_S:
         raise Invalid(FieldError("expires_in_s", expires_in_s, f"must be above 0, and at most {LONGEST_EXPIRY_S:g}"))
+    if requests_per_minute is not None and not 0 < requests_per_minute <= MOST_REQUESTS:
+        raise Invalid(FieldError("requests_per_minute", requests_per_minute, f"must be 1 to {MOST_REQUESTS}"))
     secret = PREFIX + secrets.token_urlsafe(32)
     try:
         with sessions.begin() as session:
@@ -143,6 +162,7 @@ def new_key(
                 scopes=list(dict.fromkeys(scopes)),
                 models=None if models is None else list(dict.fromkeys(models)),
                 expires_in_s=expires_in_s,
+                requests_per_minute=requests_per_minute,
             )
     except IntegrityError as error:
         taken = FieldError("name", name, "is taken")

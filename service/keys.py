@@ -20,7 +20,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Key:
-    """models: None for all; times in seconds since 1970; expires_at None: never; revoked_at None: in force."""
+    """models: None for all; times in seconds since 1970; expires_at None: never; revoked_at None: in force.
+
+    requests_per_minute: None for what the settings say.
+    """
 
     id: str
     name: str
@@ -29,6 +32,7 @@ class Key:
     created_at: float
     expires_at: float | None
     revoked_at: float | None
+    requests_per_minute: int | None
 
 
 class Keys:
@@ -45,10 +49,18 @@ class Keys:
         scopes: Sequence[str],
         models: Sequence[str] | None,
         expires_in_s: float | None,
+        requests_per_minute: int | None,
         by: Caller,
     ) -> tuple[Key, str]:
         """The key and its secret. Raises: as `new_key`."""
-        row, secret = new_key(self._sessions, name=name, scopes=scopes, models=models, expires_in_s=expires_in_s)
+        row, secret = new_key(
+            self._sessions,
+            name=name,
+            scopes=scopes,
+            models=models,
+            expires_in_s=expires_in_s,
+            requests_per_minute=requests_per_minute,
+        )
         key = _key(row)
         _audit("create-key", key, by, scopes=key.scopes, models=key.models, expires_at=key.expires_at)
         return key, secret
@@ -83,8 +95,16 @@ def _makes_keys(row: ApiKeyRow) -> bool:
 
 
 def _key(row: ApiKeyRow) -> Key:
-    models = None if row.models is None else json.loads(row.models)
-    return Key(row.id, row.name, json.loads(row.scopes), models, row.created_at, row.expires_at, row.revoked_at)
+    return Key(
+        id=row.id,
+        name=row.name,
+        scopes=json.loads(row.scopes),
+        models=None if row.models is None else json.loads(row.models),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        requests_per_minute=row.requests_per_minute,
+    )
 
 
 def _audit(action: str, key: Key, by: Caller, **what: object) -> None:

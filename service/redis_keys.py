@@ -3,6 +3,8 @@
 PREFIX = "am"
 ACKNOWLEDGED = f"{PREFIX}:acknowledged"
 """Written after an append whose sync is awaited, so that there is something to wait for when the append was a repetition."""
+RATES_PREFIX = f"{PREFIX}:rates"
+"""Before the keys of the library that counts requests."""
 WEIGHTS_PATTERN = f"{PREFIX}:*:weights"
 
 

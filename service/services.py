@@ -20,6 +20,8 @@ from service.keyring import Keyring
 from service.keys import Keys
 from service.prediction import Prediction
 from service.publications import Publications
+from service.quota import Quota
+from service.rates import Rates
 from service.rewind import Rewind
 from service.settings import Settings
 from service.snapshots import Snapshots
@@ -43,6 +45,7 @@ class Services:
     supervisor: Supervisor | None
     keyring: Keyring
     keys: Keys
+    rates: Rates
     catalog: Catalog
     ingest: Ingest
     prediction: Prediction
@@ -72,6 +75,7 @@ class Services:
             if self.supervisor is not None:
                 await asyncio.to_thread(self.supervisor.stop)
             self.publications.detach()
+            await self.rates.close()
             await self.async_redis.aclose()
             self.sync_redis.close()
             self.engine.dispose()
@@ -97,10 +101,15 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         client,
         publications,
         max_state_bytes=settings.max_state_bytes,
+        max_models=settings.max_models,
         on_change=supervisor.look_now if supervisor else lambda: None,
     )
     limits = Limits(ttl_ms=int(settings.idempotency_ttl_s * 1000), most=settings.idempotency_max)
-    ingest = Ingest(async_redis, catalog, limits, wait_aof=wait_aof)
+    rates = Rates(settings.rates_redis_url, requests_per_minute=settings.key_requests_per_minute)
+    quota = Quota(
+        async_redis, rates, samples_per_minute=settings.model_samples_per_minute, log_bytes=settings.max_log_bytes
+    )
+    ingest = Ingest(async_redis, catalog, limits, quota, wait_aof=wait_aof)
     commands = Commands(session_factory, ingest, publications, wait_s=settings.wait_s)
     return Services(
         settings=settings,
@@ -112,6 +121,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         supervisor=supervisor,
         keyring=keyring,
         keys=Keys(session_factory, keyring),
+        rates=rates,
         catalog=catalog,
         ingest=ingest,
         prediction=Prediction(catalog, publications, wait_s=settings.wait_s),

@@ -53,6 +53,19 @@ class Settings(BaseSettings):
     )
     publish_s: float = Field(0.1, gt=0, description="least time between two publications of weights to API replicas")
 
+    max_models: int = Field(1000, ge=1, description="most models of the server")
+    max_log_bytes: int = Field(
+        2**33, ge=1, description="most memory that the log of one model may take in Redis; posts beyond are refused"
+    )
+    model_samples_per_minute: int | None = Field(
+        None, ge=1, description="most samples that one model is given in a minute; unlimited when unset"
+    )
+    key_requests_per_minute: int | None = Field(
+        None, ge=1, description="most requests a minute with one key that has no limit of its own; unlimited when unset"
+    )
+    rates_redis_url: str | None = Field(
+        None, description="a Valkey or Redis in which API processes count together; each by itself when unset"
+    )
     max_listeners: int = Field(100, ge=1, description="most connections that listen to events, per process")
 
     track_ttl_s: float = Field(604_800.0, gt=0, description="how long a tracked prediction waits for its label")

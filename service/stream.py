@@ -37,8 +37,9 @@ def sync_client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_CLIENT_OPTIONS)
 
 
-def async_client(url: str) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **_CLIENT_OPTIONS)
+def async_client(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> redis.asyncio.Redis:
+    options = _CLIENT_OPTIONS | {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
 
 
 class StreamGone(Exception):

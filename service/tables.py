@@ -125,3 +125,4 @@ class ApiKeyRow(Base):
     created_at: Mapped[float] = mapped_column(Float)
     expires_at: Mapped[float | None] = mapped_column(Float)
     revoked_at: Mapped[float | None] = mapped_column(Float)
+    requests_per_minute: Mapped[int | None] = mapped_column(Integer)

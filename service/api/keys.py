@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, Wired
-from service.keyring import LONGEST_EXPIRY_S, Scope
+from service.keyring import LONGEST_EXPIRY_S, MOST_REQUESTS, Scope
 from service.keys import Key
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -21,7 +21,10 @@ MOST_MODELS = 1000
 
 
 class NewKey(BaseModel):
-    """models: what the key is for, without it all; expires_in_s: without it the key holds until it is revoked."""
+    """models: what the key is for, without it all; expires_in_s: without it the key holds until it is revoked.
+
+    requests_per_minute: without it what the server's settings say.
+    """
 
     model_config = ConfigDict(
         strict=True,
@@ -34,6 +37,7 @@ class NewKey(BaseModel):
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)]
     models: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_MODELS)] = None
     expires_in_s: Annotated[float | None, Field(gt=0, le=LONGEST_EXPIRY_S)] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=MOST_REQUESTS)] = None
 
 
 class KeyResource(BaseModel):
@@ -46,6 +50,7 @@ class KeyResource(BaseModel):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    requests_per_minute: int | None
 
 
 class CreatedKey(KeyResource):

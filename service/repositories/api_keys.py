@@ -21,6 +21,7 @@ def add(
     scopes: Sequence[str],
     models: Sequence[str] | None,
     expires_in_s: float | None = None,
+    requests_per_minute: int | None = None,
 ) -> ApiKeyRow:
     now = time.time()
     row = ApiKeyRow(
@@ -32,6 +33,7 @@ def add(
         created_at=now,
         expires_at=None if expires_in_s is None else now + expires_in_s,
         revoked_at=None,
+        requests_per_minute=requests_per_minute,
     )
     session.add(row)
     session.flush()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from service.entry_id import EntryId
@@ -43,6 +43,10 @@ def shadows(session: Session, model_id: str) -> Sequence[ModelRow]:
 
 def all_models(session: Session) -> Sequence[ModelRow]:
     return session.scalars(select(ModelRow).order_by(ModelRow.name)).all()
+
+
+def count(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(ModelRow)) or 0
 
 
 def remove(session: Session, model_id: str) -> None:

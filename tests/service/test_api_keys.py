@@ -46,6 +46,7 @@ def test_the_list_shows_everything_but_the_secret(http: TestClient) -> None:
     assert secret not in answer.text
     assert created in answer.json()["keys"]
     assert created["models"] == ["m"]
+    assert created["requests_per_minute"] is None
     assert created["revoked_at"] is None
     lasts = datetime.fromisoformat(created["expires_at"]) - datetime.fromisoformat(created["created_at"])
     assert lasts == timedelta(seconds=3600)
@@ -96,6 +97,8 @@ def test_the_last_key_that_makes_keys_stays_until_there_is_another(http: TestCli
         ({"models": ["Boiler"]}, "models.0"),
         ({"expires_in_s": 0}, "expires_in_s"),
         ({"expires_in_s": 1e10}, "expires_in_s"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"requests_per_minute": 1.5}, "requests_per_minute"),
         ({"secret": "amk_mine"}, "secret"),
     ],
 )
