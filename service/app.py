@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service import __version__
 from service.api import (
     events,
+    guards,
     health,
     hyperparameters,
     keys,
@@ -22,9 +23,6 @@ from service.api import (
     snapshots,
     tracking,
 )
-from service.api.body_limit import BodyLimit
-from service.api.content_encoding import ContentEncoding
-from service.api.rate_limit import RateLimitHeaders
 from service.services import Services
 
 ROUTERS = (models, shadows, hyperparameters, samples, predictions, tracking, metrics, events, snapshots, keys)
@@ -39,15 +37,18 @@ def create_app(services: Services) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="amstream", version=__version__, lifespan=lifespan, summary="Continual learning over a durable stream"
+        title="amstream",
+        version=__version__,
+        lifespan=lifespan,
+        summary="Continual learning over a durable stream",
+        docs_url=None,  # its pages would run scripts from hosts that are not ours
+        redoc_url=None,
     )
     app.state.services = services
     app.include_router(health.router)
     if services.settings.role != "learner":
         for module in ROUTERS:
             app.include_router(module.router)
-    app.add_middleware(ContentEncoding)
-    app.add_middleware(BodyLimit, most_bytes=services.settings.max_body_bytes)
-    app.add_middleware(RateLimitHeaders)
+    guards.install(app, services.settings)
     problem_handlers.install(app)
     return app

@@ -24,17 +24,17 @@ would keep its lease from the standby for hours."""
 
 
 def connect(url: str) -> Engine:
-    """An engine for SQLite (WAL) or PostgreSQL. Opens no connection.
+    """An engine for SQLite (WAL) or PostgreSQL, whose errors tell no values. Opens no connection.
 
     Raises: ValueError naming the dialect for any other.
     """
     dialect = make_url(url).get_backend_name()
     if dialect == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False})
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 10, "check_same_thread": False})
         event.listen(engine, "connect", _configure_sqlite)
         return engine
     if dialect == "postgresql":
-        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": 5})
         event.listen(engine, "connect", _configure_postgresql)
         return engine
     raise ValueError(f"database_url must be sqlite or postgresql, not {dialect!r}")

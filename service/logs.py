@@ -9,6 +9,8 @@ from typing import TextIO, cast
 
 import structlog
 
+from service.redaction import redact
+
 
 class _Stderr:
     """Where nothing can be written, on a full disk say, lines are lost and nothing else."""
@@ -30,6 +32,7 @@ def configure(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            redact,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

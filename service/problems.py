@@ -4,11 +4,13 @@ Problem
 ├── Unauthenticated      401
 ├── Forbidden            403
 ├── NotFound             404   UnknownModel, UnknownSnapshot, UnknownPrediction, UnknownKey
+├── RequestTimeout       408
 ├── Conflict             409
 ├── Gone                 410
 ├── PreconditionFailed   412
 ├── TooLarge             413
 ├── UnsupportedMedia     415
+├── Misdirected          421
 ├── Invalid              422
 ├── TooMany              429
 └── Unavailable          503
@@ -121,6 +123,10 @@ class UnknownKey(NotFound):
         )
 
 
+class RequestTimeout(Problem):
+    status, title = 408, "Request timeout"
+
+
 class Gone(Problem):
     status, title = 410, "Gone"
 
@@ -135,6 +141,10 @@ class PreconditionFailed(Problem):
 
 class TooLarge(Problem):
     status, title = 413, "Too large"
+
+
+class Misdirected(Problem):
+    status, title = 421, "Misdirected"
 
 
 class UnsupportedMedia(Problem):

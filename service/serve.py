@@ -24,6 +24,7 @@ from service.data_dir import DataDir, DataDirInUse
 from service.database import connect, migrate, sessions
 from service.durability import NotDurable, must_wait_for_sync
 from service.embedded import EmbeddedValkey, ValkeyFailed
+from service.http_protocol import bounded
 from service.keyring import ensure_admin_key
 from service.services import Services, assemble
 from service.settings import Settings
@@ -110,6 +111,9 @@ def _run(settings: Settings, services: Services) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        http=bounded(slow_s=settings.slow_s, most_head_bytes=settings.max_header_bytes),
+        h11_max_incomplete_event_size=settings.max_header_bytes,
+        limit_concurrency=settings.max_connections,
     )
     server = _Server(config, services.draining.set)
     try:

@@ -15,6 +15,10 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "amstream"
 
 
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 class Settings(BaseSettings):
     """What one process of the service runs with. Hyper-parameters are not here: they belong to a model's spec."""
 
@@ -40,6 +44,17 @@ class Settings(BaseSettings):
     threads: int | None = Field(None, ge=1, description="torch threads; torch's own choice when unset")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
+    trusted_hosts: str = Field(
+        "*", description="hosts that requests may name, with commas; `*.example.org` for all below it, `*` for any"
+    )
+    cors_origins: str = Field(
+        "", description="origins whose pages may call the API from a browser, with commas; none when empty"
+    )
+    max_connections: int = Field(1000, ge=1, description="most connections at once, per process")
+    max_header_bytes: int = Field(65_536, ge=1024, description="largest head of a request, its URL included")
+    slow_s: float = Field(
+        30.0, gt=0, description="longest wait for a request's head, and for its body beyond what 16 KiB a second take"
+    )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="largest request body, decompressed")
     max_post_samples: int = Field(10_000, ge=1, description="most samples in one request")
     max_state_bytes: int = Field(2**30, ge=1, description="largest learner state that a spec may ask for")
@@ -72,6 +87,15 @@ class Settings(BaseSettings):
     track_max: int = Field(100_000, ge=1, description="most tracked predictions that wait per model")
     idempotency_ttl_s: float = Field(3600.0, gt=0, description="how long an Idempotency-Key is remembered")
     idempotency_max: int = Field(100_000, ge=1, description="most Idempotency-Keys remembered per model")
+
+    @property
+    def hosts(self) -> list[str]:
+        """Empty where any host will do."""
+        return [] if self.trusted_hosts.strip() == "*" else _listed(self.trusted_hosts)
+
+    @property
+    def origins(self) -> list[str]:
+        return _listed(self.cors_origins)
 
     @property
     def embedded_redis(self) -> bool:

@@ -16,7 +16,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
-from service.problems import FieldError, Invalid, Problem, Unauthenticated, Unavailable
+from service.api.security_headers import HEADERS
+from service.problems import FieldError, Invalid, Problem, RequestTimeout, Unauthenticated, Unavailable
 
 MOST_ERRORS = 100
 TAG = "\0"
@@ -37,7 +38,7 @@ def install(app: FastAPI) -> None:
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         title = HTTPStatus(error.status_code).phrase
         body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
-        return _response(error.status_code, body, dict(error.headers or {}))
+        return response(error.status_code, body, dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
@@ -48,7 +49,7 @@ def install(app: FastAPI) -> None:
             "status": 500,
             "detail": "a defect of the server; see its log",
         }
-        return _response(500, body, {})
+        return response(500, body, {})
 
 
 def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None:
@@ -58,7 +59,7 @@ def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None
         headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
         if isinstance(problem, Unauthenticated):
             headers["WWW-Authenticate"] = "Bearer"
-        return _response(problem.status, problem.as_json(), headers)
+        return response(problem.status, problem.as_json(), headers)
 
     app.add_exception_handler(kind, handle)
 
@@ -94,5 +95,8 @@ def _field_error(details: Mapping[str, Any], location: Sequence[str | int]) -> F
     return FieldError(path or "body", value, details["msg"])
 
 
-def _response(status: int, body: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+def response(status: int, body: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
+    """The connection ends with an answer to a request whose body is still on its way, and too slow."""
+    if status == RequestTimeout.status:
+        headers["Connection"] = "close"
+    return JSONResponse(body, status, HEADERS | headers, media_type="application/problem+json")

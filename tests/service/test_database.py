@@ -7,6 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from service.database import connect, downgrade, migrate
 from service.tables import Base
@@ -69,3 +70,10 @@ def test_a_new_sqlite_database_has_large_pages_and_does_not_overwrite_what_it_fr
 def test_another_dialect_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'mysql'"):
         connect("mysql://localhost/x")
+
+
+def test_what_the_database_refuses_is_said_without_its_values(engine: Engine) -> None:
+    insert = text("INSERT INTO leases (model_id, epoch, expires_at, holder) VALUES ('nobody', 1, 0, :holder)")
+    with engine.connect() as connection, pytest.raises(IntegrityError) as caught:
+        connection.execute(insert, {"holder": "s3cret"})
+    assert "s3cret" not in str(caught.value)
