@@ -49,7 +49,7 @@ bench: $(STAMP) ## The benchmarks at quick scale
 	$(BIN)/python -m benchmarks run faults
 
 audit: $(STAMP) ## Known vulnerabilities of the dependencies
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info build

@@ -23,7 +23,7 @@ from torch import Tensor
 from models.scaling import Moments
 from service import state as states
 from service.entry_id import EntryId
-from service.fold import Fold
+from service.fold import IN_FORCE, Fold
 from service.problems import FieldError, Invalid
 from service.repositories.checkpoints import Position
 from service.spec import ModelSpec
@@ -43,6 +43,7 @@ INDEFINITE = 1e-3
 """A may be so far from positive semidefinite, its diagonal scaled to 1: block products are rounded to float32."""
 NEGLIGIBLE = 1e-4
 """Share of the largest diagonal element of A below which another is not told from 0, for the same reason."""
+PROBES = 16
 
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
 
@@ -73,10 +74,14 @@ class Manifest(_Formats):
 
 @dataclass(frozen=True)
 class Imported:
-    """A state that passed every check, and where it was taken: a position in the stream of the model it comes from."""
+    """A state that passed every check, and where it was taken: a position in the stream of the model it comes from.
+
+    other: fields of the spec that it brings other values for than the model was created with.
+    """
 
     stored: StoredState
     position: Position
+    other: tuple[str, ...] = ()
 
 
 def most_bytes(spec: ModelSpec) -> int:
@@ -130,6 +135,10 @@ def read(content: bytes, spec: ModelSpec) -> Imported:
         rule = "is unknown" if name in manifest.header else "is missing"
         raise Invalid(FieldError(f"manifest.header.{name}", manifest.header.get(name), rule))
     try:
+        needed = fold.bytes_like(manifest.header)
+        if needed > len(content):  # before anything of that size is made
+            rule = f"needs {needed} bytes of tensors, and the file has {len(content)}"
+            raise Invalid(FieldError("manifest.header", manifest.header, rule))
         like = fold.empty_like(manifest.header)
     except ValueError as error:
         raise Invalid(FieldError("manifest.header", manifest.header, str(error))) from error
@@ -146,7 +155,9 @@ def read(content: bytes, spec: ModelSpec) -> Imported:
         entry = EntryId.parse(manifest.entry)
     except ValueError as error:
         raise Invalid(FieldError("manifest.entry", manifest.entry, "must be an entry ID")) from error
-    return Imported(stored, Position(entry, manifest.entries_applied, manifest.samples_learned))
+    created = spec.model_dump(mode="json")
+    other = tuple(field for field in IN_FORCE if manifest.header.get(field) != created[field])
+    return Imported(stored, Position(entry, manifest.entries_applied, manifest.samples_learned), other)
 
 
 def _parsed(content: bytes, most_header: int) -> dict[str, dict[str, Any]]:
@@ -305,12 +316,19 @@ def _indefinite_order(A: Tensor) -> int:
 
 
 def _check_adoptable(fold: Fold, state: FoldState) -> None:
-    """A fresh learner takes the state over, as `adopt` will, and predicts for an input of which nothing is known."""
+    """A fresh learner takes the state over, as `adopt` will, and predicts: for usual, extreme and unknown inputs."""
     try:
         fold.restore(state)
     except ValueError as error:
         raise Invalid(FieldError("manifest.header", dict(state.header), str(error))) from error
-    unknown = torch.full((1, fold.spec.inputs), torch.nan)
-    probabilities = fold.version().predictor(unknown)
+    probabilities = fold.version().predictor(_probes(fold.spec))
     if not bool(probabilities.isfinite().all()):
         raise Invalid(FieldError("tensors", probabilities.tolist(), "must give predictions that are finite"))
+
+
+def _probes(spec: ModelSpec) -> Tensor:
+    """Some usual inputs, some at the ends of what the scale lets through, in either direction, and one unknown."""
+    draw = torch.Generator().manual_seed(0)
+    usual = torch.randn(PROBES, spec.inputs, generator=draw)
+    ends = torch.randn(PROBES, spec.inputs, generator=draw).sign() * (1e3 if spec.scale == "none" else 1e15)
+    return torch.cat([usual, ends, torch.full((1, spec.inputs), torch.nan)])

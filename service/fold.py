@@ -321,6 +321,11 @@ class Fold:
         fold._take_header(header)
         return fold.state()
 
+    def bytes_like(self, header: Mapping[str, Any]) -> int:
+        """Size of the learner's part of such a state, without making one. Raises: ValueError naming what does not fit."""
+        in_force, labels = self._of_header(header)
+        return in_force.state_bytes(len(labels))
+
     def restore(self, state: FoldState, position: Position | None = None) -> None:
         """Takes over a state, and with `position` the place in the stream that it belongs to.
 
@@ -347,8 +352,14 @@ class Fold:
 
     def _take_header(self, header: Mapping[str, Any]) -> None:
         """Becomes as large as a state with this header. Raises: ValueError naming what does not fit."""
+        self._in_force, self._labels = self._of_header(header)
+        self._start(self._in_force.create_learner(self._device, len(self._labels)))
+        self._metrics = self._no_metrics()
+
+    def _of_header(self, header: Mapping[str, Any]) -> tuple[ModelSpec, tuple[Label, ...]]:
+        """The spec in force and the classes. Raises: ValueError naming what does not fit."""
         try:
-            self._in_force = self.spec.changed(**{field: header[field] for field in IN_FORCE if field in header})
+            in_force = self.spec.changed(**{field: header[field] for field in IN_FORCE if field in header})
         except (Invalid, ValidationError, TypeError) as error:
             raise ValueError(str(error)) from error
         classes, declared = header.get("classes"), list(self._labels)
@@ -357,10 +368,9 @@ class Fold:
         most = 0 if self.spec.targets else self.spec.max_classes or 0
         if len(classes) > most:
             raise ValueError(f"classes are {len(classes)}, and may be {most}")
-        if classes != declared:
-            self._labels = LabelIndex(classes, self.spec.label_type).classes
-        self._start(self._in_force.create_learner(self._device, len(self._labels)))
-        self._metrics = self._no_metrics()
+        if classes == declared:
+            return in_force, self._labels
+        return in_force, LabelIndex(classes, self.spec.label_type).classes
 
     def version(self) -> Version:
         position = self.position

@@ -52,10 +52,13 @@ class Caller:
 
     def require(self, scope: Scope, model: str | None = None) -> None:
         """Raises: Forbidden naming the scope, or the model."""
-        if not self.scopes & {scope, "admin"}:
+        if not self.has(scope):
             raise Forbidden(f"key {self.name!r} lacks the scope {scope!r}; it has {', '.join(sorted(self.scopes))}")
         if self.models is not None and model not in self.models:
             raise Forbidden(f"key {self.name!r} is not for {'all models' if model is None else f'model {model!r}'}")
+
+    def has(self, scope: Scope) -> bool:
+        return bool(self.scopes & {scope, "admin"})
 
     def require_any(self, model: str) -> None:
         """Any scope on the model. Raises: Forbidden."""

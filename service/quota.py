@@ -15,11 +15,13 @@ MEASURED_S = 1.0
 
 FULL_RETRY_S = 5
 
+COUNTED = (redis_keys.stream, redis_keys.dead_letters, redis_keys.predictions)
+
 
 class Quota:
     """Args:
     samples_per_minute: most samples a minute and model; None: as many as come
-    log_bytes: most memory that the log of one model may take
+    log_bytes: most memory that one model may take, with dead letters and predictions that wait for their labels
     """
 
     def __init__(
@@ -46,11 +48,15 @@ class Quota:
                     kind="too-many-samples",
                     retry_after_s=exceeded.allowance.reset_s,
                 ) from None
+        await self.require_room(model_id, name)
+
+    async def require_room(self, model_id: str, name: str) -> None:
+        """Raises: TooMany; RedisError."""
         size = await self._size(model_id)
         if size >= self._log_bytes:
             raise TooMany(
-                f"the log of model {name!r} takes {size} bytes of Redis, as many as it may ({self._log_bytes}): "
-                f"its learner lags behind, or retain_s is long",
+                f"model {name!r} takes {size} bytes of Redis, as many as it may ({self._log_bytes}): "
+                f"its learner lags behind, retain_s is long, or many predictions wait for their labels",
                 kind="log-full",
                 retry_after_s=FULL_RETRY_S,
             )
@@ -60,7 +66,10 @@ class Quota:
         known = self._measured.get(model_id)
         if known is not None and now - known[0] < MEASURED_S:
             return known[1]
-        size = int(await self._client.memory_usage(redis_keys.stream(model_id)) or 0)
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for key in COUNTED:
+                pipeline.memory_usage(key(model_id))
+            size = sum(part or 0 for part in await pipeline.execute())
         self._measured = {id_: each for id_, each in self._measured.items() if now - each[0] < MEASURED_S}
         self._measured[model_id] = now, size
         return size

@@ -128,7 +128,9 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         snapshots=Snapshots(session_factory, client, commands),
         rewind=Rewind(session_factory, client, commands, device=settings.device),
         tuning=Tuning(catalog, commands),
-        tracking=Tracking(async_redis, catalog, ttl_s=settings.track_ttl_s, most=settings.track_max, wait_aof=wait_aof),
+        tracking=Tracking(
+            async_redis, catalog, quota, ttl_s=settings.track_ttl_s, most=settings.track_max, wait_aof=wait_aof
+        ),
         listeners=asyncio.Semaphore(settings.max_listeners),
         draining=threading.Event(),
     )

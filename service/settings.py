@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     max_models: int = Field(1000, ge=1, description="most models of the server")
     max_log_bytes: int = Field(
-        2**33, ge=1, description="most memory that the log of one model may take in Redis; posts beyond are refused"
+        2**33, ge=1, description="most memory that one model may take in Redis, tracked predictions included"
     )
     model_samples_per_minute: int | None = Field(
         None, ge=1, description="most samples that one model is given in a minute; unlimited when unset"

@@ -26,6 +26,7 @@ from service.keyring import Caller
 from service.problems import (
     Conflict,
     FieldError,
+    Forbidden,
     Invalid,
     PreconditionFailed,
     UnknownModel,
@@ -132,10 +133,16 @@ class Snapshots:
     def import_(self, model: Model, name: str, content: bytes, *, by: Caller) -> Snapshot:
         """A snapshot from a file; the model itself does not change until it is restored.
 
-        Raises: Invalid for a bad name, or naming what is wrong with the file; Conflict when the name is taken; UnknownModel.
+        Raises: Invalid for a bad name, or naming what is wrong with the file; Conflict when the name is taken; UnknownModel;
+            Forbidden when the state brings what only `admin` may set.
         """
         self._check_free(model, name)
         imported = exchange.read(content, model.spec)
+        if imported.other and not by.has("admin"):
+            raise Forbidden(
+                f"the state brings another {', '.join(imported.other)} than model {model.name!r} was created with: "
+                f"only a key with the scope 'admin' may import it"
+            )
         try:
             with self._sessions.begin() as session:
                 state_id = checkpoints.add_state(session, model.id, imported.stored)

@@ -265,16 +265,23 @@ class ModelSpec(_Part):
             device=device,
         )
 
-    def state_bytes(self) -> int:
-        """Size of the learner's state with all classes that there may be. Most of it is memories: A grows with inputs²."""
-        return sum(tensor.nbytes for tensor in self._largest_state().values())
+    def state_bytes(self, classes: int | None = None) -> int:
+        """Size of the learner's state, by default with all classes that there may be; none of it is made.
+
+        Most of it is memories: A grows with inputs².
+        """
+        state = self._largest_state() if classes is None else self._state_on_no_device(classes)
+        return sum(tensor.nbytes for tensor in state.values())
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every tensor, with all classes that there may be."""
         return {name: tuple(tensor.shape) for name, tensor in self._largest_state().items()}
 
     def _largest_state(self) -> Mapping[str, torch.Tensor]:
-        return self._learner_on(torch.device("meta"), self.max_classes or 1).state_dict()
+        return self._state_on_no_device(self.max_classes or 1)
+
+    def _state_on_no_device(self, classes: int) -> Mapping[str, torch.Tensor]:
+        return self._learner_on(torch.device("meta"), classes).state_dict()
 
 
 def _as_json(hyperparameters: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from service.catalog import Catalog, Model
 from service.entries import Samples, Target
 from service.prediction import Predicted
 from service.problems import Conflict, FieldError, Gone, TooMany, UnknownPrediction
+from service.quota import Quota
 from service.stream import run_script
 
 # KEYS: predictions, outcomes, expiry, stream, uuid.  ARGV: uuid, ttl in ms, most, then per prediction: ID, bytes
@@ -98,8 +99,9 @@ class Tracking:
     """
 
     def __init__(
-        self, client: redis.asyncio.Redis, catalog: Catalog, *, ttl_s: float, most: int, wait_aof: bool
+        self, client: redis.asyncio.Redis, catalog: Catalog, quota: Quota, *, ttl_s: float, most: int, wait_aof: bool
     ) -> None:
+        self._quota = quota
         self._client = client
         self._catalog = catalog
         self._wait_aof = wait_aof
@@ -112,6 +114,7 @@ class Tracking:
         Raises: Conflict for a shadow; TooMany; Unavailable; RedisError.
         """
         model.require_own_log()
+        await self._quota.require_room(model.id, model.name)
         said = predicted.probabilities if predicted.values is None else predicted.values
         version = predicted.version
         now = time.time()
@@ -150,9 +153,10 @@ class Tracking:
 
         Args: labels: by the IDs of predictions. correct: whether another label than the one that came before is taken.
         Raises: UnknownPrediction, Gone; Conflict naming the prediction that has another label, or for a shadow;
-            Unavailable; RedisError.
+            TooLarge, TooMany; Unavailable; RedisError.
         """
         model.require_own_log()
+        await self._quota.admit(model.id, model.name, len(labels))
         entries_of: dict[str, str] = {}
         corrected = set()
         while True:

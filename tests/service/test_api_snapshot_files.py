@@ -19,7 +19,7 @@ from service.services import Services
 from service.spec import ModelSpec
 from tests.service.api import GOOD, assembled, key, learned, refused, running, standing
 from tests.service.conftest import SPEC
-from tests.service.snapshot_files import changed, raw
+from tests.service.snapshot_files import File, changed, raw
 from tests.service.test_api_snapshots import OTHER, predicted
 
 FILE = {"Content-Type": exchange.MEDIA_TYPE}
@@ -243,3 +243,21 @@ def test_the_client_exports_imports_restores_and_deletes(
         client.restore("m", "in", if_match=client.snapshot("m", "in").digest)
         with pytest.raises(Conflict, match="a replay would need it"):
             client.delete_snapshot("m", "in")
+
+
+def test_a_state_with_other_hyperparameters_than_the_model_was_created_with_is_for_admins(
+    http: TestClient, services: Services, content: bytes
+) -> None:
+    def faster(file: File) -> None:
+        file.manifest["header"]["hyperparameters"]["averaging"] = 0.5
+
+    other, snapshots = changed(content, faster), key(services, "snapshot", name="snapshots")
+    for name, file, headers, status in (
+        ("a", other, snapshots, 403),
+        ("b", content, snapshots, 201),
+        ("c", other, {}, 201),
+    ):
+        answer = http.post("/v1/models/m/snapshots/import", params={"name": name}, content=file, headers=FILE | headers)
+        assert answer.status_code == status, answer.text
+        assert status == 201 or "hyperparameters" in answer.json()["detail"]
+    assert [each["name"] for each in http.get("/v1/models/m/snapshots").json()["snapshots"]] == ["s", "b", "c"]

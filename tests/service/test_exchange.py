@@ -168,6 +168,8 @@ def header_with(**fields: Any) -> Callable[[File], None]:
         (header_with(learner="sgd"), "manifest.header", None),
         (header_with(classes=["no", "maybe"]), "manifest.header", None),
         (header_with(surprise=1), "manifest.header.surprise", 1),
+        (header_with(hidden=[1_000_000, 1_000_000]), "manifest.header", None),
+        (header_with(hidden=[1_000_000] * 64), "manifest.header", None),
         (lambda f: f.manifest["header"].pop("classes"), "manifest.header.classes", None),
     ],
 )  # fmt: skip

@@ -91,6 +91,7 @@ def test_a_full_log_refuses_samples_and_no_command(
         answer = http.post(f"{M}/samples", json={"samples": [GOOD]})
         refused(answer, 429, "log-full")
         assert answer.headers["Retry-After"] == "5"
+        refused(http.post(f"{M}/predictions?track=true", json={"x": [[1, 2, 3]]}), 429, "log-full")
         assert http.post(f"{M}/snapshots", json={"name": "s"}).status_code == 201
         assert http.get(M).json()["samples_learned"] == 1
 
