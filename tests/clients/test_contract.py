@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,31 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from amstream_client import Client, Invalid, UnknownModel, UnknownSnapshot, wire
+from amstream_client.cli import register
 from tests.server import Server
 
 SPEC: wire.Spec = {"inputs": 2, "hidden": [8], "classes": ["a", "b"], "block": {"size": 4}, "seed": 1}
-BY_HAND = re.compile(
-    r"/(v2|metrics|livez|readyz)\b"
-)  # spoken by others: OIP clients, Prometheus, whoever watches processes
+# Spoken by others: Open Inference clients, Prometheus, whoever watches processes.
+BY_HAND = re.compile(r"/(v2|metrics|livez|readyz|openapi\.json)\b")
 
 SCHEMAS = {
     "Accepted": wire.Accepted,
     "ClassFigures": wire.ClassFigures,
+    "CreatedKey": wire.CreatedKey,
     "Drifts": wire.Drifts,
+    "KeyResource": wire.Key,
     "MetricsResource": wire.Metrics,
     "ModelResource": wire.Model,
     "PredictionResource": wire.Prediction,
     "PredictionsResource": wire.Predictions,
+    "Promoted": wire.Promoted,
     "Restored": wire.Restored,
     "RetentionFigures": wire.Retention,
+    "ShadowFigures": wire.ShadowFigures,
     "SnapshotResource": wire.Snapshot,
 }
 
@@ -83,11 +90,8 @@ def called(transport: Recording, described: dict[str, Any]) -> set[str]:
     """Those operations that the recorded calls are; the most literal path first, as routes are matched."""
     forms = sorted(operations(described), key=lambda operation: operation.count("{"))
     patterns = {form: re.compile(re.sub(r"\{\w+\}", "[^/]+", form)) for form in forms}
-    return {
-        next(form for form, pattern in patterns.items() if pattern.fullmatch(f"{method} {path}"))
-        for method, path in transport.calls
-        if not BY_HAND.match(path)
-    }
+    calls = {f"{method} {path}" for method, path in transport.calls if not BY_HAND.match(path)}
+    return {next((form for form, pattern in patterns.items() if pattern.fullmatch(call)), call) for call in calls}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -125,6 +129,75 @@ def test_every_call_is_understood_by_the_service(
     assert called(transport, described) <= operations(described)
 
 
+@pytest.fixture
+def run(server: Server, transport: Recording) -> Callable[..., Any]:
+    """What a command prints as JSON."""
+    app = typer.Typer()
+    register(app)
+    environment = {"AMSTREAM_URL": server.url, "AMSTREAM_KEY": server.admin_key, "COLUMNS": "120", "TERM": "dumb"}
+
+    def invoke(*words: object) -> Any:
+        result = CliRunner().invoke(app, [*map(str, words), "--json"], obj=transport, env=environment)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()][-1]
+
+    return invoke
+
+
+@pytest.mark.long
+def test_every_operation_has_a_command(
+    run: Callable[..., Any], transport: Recording, described: dict[str, Any], tmp_path: Path
+) -> None:
+    use_every_command(run, tmp_path)
+    assert called(transport, described) == operations(described)
+
+
+def test_every_command_is_understood_by_the_service(
+    run: Callable[..., Any], transport: Recording, described: dict[str, Any], tmp_path: Path
+) -> None:
+    use_every_command(run, tmp_path)
+    assert called(transport, described) <= operations(described)
+
+
+def use_every_command(run: Callable[..., Any], tmp_path: Path) -> None:
+    model = f"commands-{tmp_path.name}"[:63]
+    shadow = f"shadow-{model}"[:63]
+    x = np.random.default_rng(0).normal(size=(16, 2))
+    np.savez(tmp_path / "data.npz", x=x, y=np.where(x[:, 0] > 0, "a", "b"))
+    assert run("models", "create", model, "--inputs", 2, "--classes", "a,b", "--block-size", 4)["name"] == model
+    assert run("models", "create", shadow, "--inputs", 2, "--classes", "a,b", "--shadow-of", model)["name"] == shadow
+    assert {model, shadow} <= {each["name"] for each in run("models", "list")}
+    learned = run("learn", model, tmp_path / "data.npz", "--wait")
+    assert learned["accepted"] == 16
+    assert run("predict", model, tmp_path / "data.npz")["samples"] == 16
+    assert run("predict", model, "--x", "1,")["label"] in ("a", "b")
+    evaluated = run("evaluate", model, tmp_path / "data.npz", "--pass", 2)
+    assert (evaluated["samples"], evaluated["batch"]) == (16, 4)
+    assert run("metrics", model)["samples_learned"] == 32
+    assert run("models", "show", model)["samples_learned"] == 32
+    assert run("hyperparameters", "set", model, "ridge=0.5")["ridge"] == 0.5
+    assert run("hyperparameters", "show", model)["ridge"] == 0.5
+
+    digest = run("snapshots", "create", model, "s")["digest"]
+    assert [each["name"] for each in run("snapshots", "list", model)] == ["s"]
+    assert run("snapshots", "show", model, "s")["digest"] == digest
+    file = run("snapshots", "export", model, "s", tmp_path / "file")["file"]
+    assert run("snapshots", "import", model, file, "--name", "again")["name"] == "again"
+    assert run("restore", model, "s", "--if-match", digest)["snapshot"] == "s"
+    assert run("restore", model, "--skip", learned["last_entry"])["entry"]
+    assert run("snapshots", "delete", model, "again", "--yes") == {"model": model, "deleted": "again"}
+    assert run("events", model, "--after", "0-0", "--kind", "adopted", "--count", 1)["kind"] == "adopted"
+    assert run("watch", model, "--count", 2, "--every", 0.1)["model"] == model
+    assert run("models", "promote", shadow)["model"] == model
+
+    created = run("api-keys", "create", f"key-{model}"[:63], "--scope", "predict", "--model", model)
+    assert created["id"] in {key["id"] for key in run("api-keys", "list")}
+    assert run("api-keys", "revoke", created["id"]) == {"revoked": created["id"]}
+    assert {finding["state"] for finding in run("doctor")} == {"good"}
+    for each in (shadow, model):
+        assert run("models", "delete", each, "--yes") == {"deleted": each}
+
+
 def use_every_call(client: Client, tmp_path: Path) -> None:
     assert client.ready()
     model = f"contract-{tmp_path.name}"[:63]
@@ -160,6 +233,22 @@ def use_every_call(client: Client, tmp_path: Path) -> None:
     assert adopted.id is not None
     events.close()
 
+    shadow = f"shadow-{model}"[:63]
+    client.create_model(shadow, {**SPEC, "shadow_of": model, "seed": 2})
+    accepted = client.learn(model, x, ["a"] * 16)
+    client.predict(shadow, x, min_entry=accepted.entries[-1])
+    assert [one.name for one in client.metrics(model).shadows] == [shadow]
+    assert client.promote(shadow).model == model
+    client.delete_model(shadow)
+
     client.delete_model(model)
     with pytest.raises(UnknownModel):
         client.model(model)
+
+    created_key = client.create_key(f"key-{model}"[:63], ["predict"], models=["iris"], expires_in_s=60)
+    assert created_key.key.startswith("amk_")
+    assert created_key.key not in repr(created_key)
+    client.revoke_key(created_key.id)
+    in_force, all_keys = client.keys(), client.keys(revoked=True)
+    assert created_key.id not in {key.id for key in in_force}
+    assert created_key.id in {key.id for key in all_keys}

@@ -60,5 +60,5 @@ def run(*command: object) -> str:
 def test_the_package_runs_as_a_module_with_all_its_commands() -> None:
     result = run_python("-m", "amstream_client", "--help")
     assert result.returncode == 0
-    for command in ("models", "learn", "predict", "snapshots", "restore"):
+    for command in ("models", "learn", "predict", "evaluate", "watch", "snapshots", "restore", "doctor"):
         assert command in result.stdout

@@ -7,7 +7,6 @@ from amstream_client.cli import register
 app = typer.Typer(
     help="Commands of amstream, a service that learns from a stream of labelled samples.",
     no_args_is_help=True,
-    add_completion=False,
 )
 register(app)
 

@@ -12,7 +12,7 @@ import httpx
 from httpx_sse import EventSource
 
 from amstream_client.call import Call, described_by, http_options
-from amstream_client.calls import of_models, of_samples, of_service, of_snapshots
+from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
 from amstream_client.events import Event, Listening
@@ -96,6 +96,7 @@ class Client:
     hyperparameters = _does(of_models.hyperparameters)
     set_hyperparameters = _does(of_models.set_hyperparameters)
     metrics = _does(of_models.metrics)
+    promote = _does(of_models.promote)
 
     learn = _does(of_samples.learn)
     predict = _does(of_samples.predict)
@@ -109,10 +110,17 @@ class Client:
     import_snapshot = _does(of_snapshots.import_snapshot)
     restore = _does(of_snapshots.restore)
 
+    create_key = _does(of_keys.create_key)
+    keys = _does(of_keys.keys)
+    revoke_key = _does(of_keys.revoke_key)
+
+    check_ready = _does(of_service.check_ready)
+    version = _does(of_service.version)
+
     def ready(self) -> bool:
         """False while the service starts or has lost its stores; raises ConnectionFailed when nothing answers."""
         try:
-            self._answer_to(of_service.ready(), retries=0)
+            self._answer_to(of_service.check_ready(), retries=0)
         except Unavailable:
             return False
         return True

@@ -69,6 +69,8 @@ class FakeService:
         parts = request.url.path.strip("/").split("/")
         if parts == ["readyz"]:
             return httpx.Response(200, json={"status": "ready"})
+        if parts == ["openapi.json"]:
+            return httpx.Response(200, json={"info": {"title": "amstream", "version": "0.1.0"}})
         if request.headers.get("Authorization") != f"Bearer {self.key}":
             return problem(401, "unauthenticated", "the API key is missing or unknown")
         match request.method, parts[1:]:
@@ -204,7 +206,7 @@ def _metrics(model: FakeModel) -> Metrics:
     retention = Retention(None, None, None, 1000, [])
     learned = len(model.y)
     return Metrics(
-        model.version, model.applied_entry, learned, 1000.0, figures, figures, Drifts(0, None), classes, retention
+        model.version, model.applied_entry, learned, 1000.0, figures, figures, Drifts(0, None), classes, retention, []
     )
 
 

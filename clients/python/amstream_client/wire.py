@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from amstream_client.errors import UnexpectedAnswer
@@ -48,6 +49,7 @@ class Spec(TypedDict, total=False):
     scale: Literal["running", "pooled", "none"] | Scale
     block: Block
     retain_s: float
+    shadow_of: str | None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,17 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class ShadowFigures:
+    """Of a model that is fed with the same samples: `recent` figures compare, `overall` ones begin where the shadow did."""
+
+    name: str
+    applied_entry: str | None
+    samples_learned: int
+    overall: dict[str, float | None]
+    recent: dict[str, float | None]
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Every sample was predicted before it was learned. `recent` figures forget with a horizon of so many samples.
 
@@ -151,6 +164,35 @@ class Metrics:
     drifts: Drifts
     classes: list[ClassFigures]
     retention: Retention | None  # None for regression
+    shadows: list[ShadowFigures]
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """model: that took the shadow's state over; snapshot: of it that keeps the state; entry: the command that did."""
+
+    model: str
+    snapshot: str
+    entry: str
+    model_version: int
+
+
+@dataclass(frozen=True)
+class Key:
+    """models: None for all; expires_at: None for never; revoked_at: None while it was not."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    models: list[str] | None
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+@dataclass(frozen=True)
+class CreatedKey(Key):
+    key: str = dataclass_field(repr=False)  # the secret
 
 
 def parse_metrics(answer: Any) -> Metrics:
@@ -160,6 +202,7 @@ def parse_metrics(answer: Any) -> Metrics:
         drifts=parse(Drifts, flat.drifts),
         classes=parse_list(ClassFigures, answer, "classes"),
         retention=None if flat.retention is None else parse(Retention, flat.retention),
+        shadows=parse_list(ShadowFigures, answer, "shadows"),
     )
 
 

@@ -9,7 +9,7 @@ import httpx
 from amstream_client.call import Call, model_path, read, read_json, read_list, read_nothing
 from amstream_client.errors import UnexpectedAnswer
 from amstream_client.payload import json_payload
-from amstream_client.wire import Metrics, Model, Spec, parse_metrics
+from amstream_client.wire import Metrics, Model, Promoted, Spec, parse_metrics
 
 
 def create_model(name: str, spec: Spec) -> Call[Model]:
@@ -45,6 +45,14 @@ def set_hyperparameters(model: str, changes: dict[str, Any]) -> Call[dict[str, A
 def metrics(model: str) -> Call[Metrics]:
     """What the predictions that were made before learning each sample were worth."""
     return Call("GET", model_path(model, "metrics"), lambda response: parse_metrics(read_json(response)))
+
+
+def promote(shadow: str) -> Call[Promoted]:
+    """Makes the model that it is a shadow of what the shadow is: state, hyper-parameters and metrics.
+
+    The model as it was can be gone back to, with `restore(at=…)` an earlier entry.
+    """
+    return Call("POST", model_path(shadow, "promote"), read(Promoted), repeatable=False)
 
 
 def _read_hyperparameters(response: httpx.Response) -> dict[str, Any]:

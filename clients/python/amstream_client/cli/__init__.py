@@ -2,14 +2,26 @@
 
 import typer
 
-from amstream_client.cli import models, snapshots
+from amstream_client.cli import api_keys, hyperparameters, models, snapshots
+from amstream_client.cli.doctor import doctor
+from amstream_client.cli.evaluate import evaluate
+from amstream_client.cli.events import events
 from amstream_client.cli.learn import learn
+from amstream_client.cli.metrics import metrics
 from amstream_client.cli.predict import predict
+from amstream_client.cli.watch import watch
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(models.app, name="models")
+    app.add_typer(hyperparameters.app, name="hyperparameters")
     app.command()(learn)
     app.command()(predict)
+    app.command()(evaluate)
+    app.command()(metrics)
+    app.command()(events)
+    app.command()(watch)
     app.add_typer(snapshots.app, name="snapshots")
     app.command()(snapshots.restore)
+    app.add_typer(api_keys.app, name="api-keys")
+    app.command()(doctor)

@@ -12,6 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
+from amstream_client.cli.arguments import ModelArgument
 from amstream_client.cli.batch import DataFileError, Layout
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches, sha256_of
@@ -54,7 +55,7 @@ class Run:
 
 def learn(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    model: ModelArgument,
     file: Annotated[
         Path,
         typer.Argument(
@@ -98,7 +99,7 @@ def learn(
         try:
             spec = client.model(model).spec
             run = Run(model, file, Layout.to_learn(spec, label, weight), batch, pass_number)
-            _check(run)
+            check(run)
             _send(client, run, tally)
             if wait and tally.last_entry is not None:
                 wait_until_learned(client, model, spec["inputs"], tally.last_entry)
@@ -119,7 +120,7 @@ def _so_far(tally: Tally) -> str:
     return f"{tally.accepted} samples accepted; the same command on the same file goes on from there"
 
 
-def _check(run: Run) -> None:
+def check(run: Run) -> None:
     """A bad row found half-way would have to be repaired, and the repaired file would be another one to its keys."""
     for batch in read_batches(run.file, run.layout, run.batch_size):
         if batch.y is None:

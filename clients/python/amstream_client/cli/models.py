@@ -9,15 +9,18 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from amstream_client.cli.arguments import complete_models
 from amstream_client.cli.batch import BOOLEANS, DataFileError
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
+from amstream_client.cli.hyperparameters import parse_hyperparameter
 from amstream_client.cli.output import JsonOption, print_json, print_resource, print_table
 from amstream_client.errors import AmstreamError
 from amstream_client.wire import Label, Spec
 
 app = typer.Typer(no_args_is_help=True, help="Create, look at and delete models.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.", autocompletion=complete_models)]
 
 
 @app.command("list")
@@ -61,19 +64,33 @@ def show(
 @app.command()
 def create(
     context: typer.Context,
-    name: NameArgument,
+    name: NewNameArgument,
     spec: Annotated[
         Path | None, typer.Option("--spec", metavar="FILE.json", help="A complete spec; other options override it.")
     ] = None,
     inputs: Annotated[int | None, typer.Option(help="The number of features of a sample.")] = None,
+    features: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="The features' names, in order, instead of --inputs.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(metavar="A,B,…", help="The labels, with commas.")] = None,
+    max_classes: Annotated[
+        int | None, typer.Option(help="How many classes there may be: others than --classes may come.")
+    ] = None,
     label_type: Annotated[
         str | None,
         typer.Option(help="integer, string or boolean. Default: what all the classes look like."),
     ] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
+    targets: Annotated[int | None, typer.Option(help="How many numbers a regression predicts.")] = None,
+    shadow_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Learn the samples of this model, to be compared.", autocompletion=complete_models
+        ),
+    ] = None,
     hidden: Annotated[str | None, typer.Option(metavar="N,N,…", help="The sizes of the hidden layers.")] = None,
     learner: Annotated[str | None, typer.Option(help="The learning rule, such as am-mem.")] = None,
-    scale: Annotated[str | None, typer.Option(help="How inputs are scaled: running or none.")] = None,
+    scale: Annotated[str | None, typer.Option(help="How inputs are scaled: running, pooled or none.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the initial weights.")] = None,
     block_size: Annotated[int | None, typer.Option(help="The most samples learned in one step.")] = None,
     hyperparameter: Annotated[
@@ -92,13 +109,21 @@ def create(
     amstream models create digits --inputs 64 --classes 0,1,2,3,4,5,6,7,8,9 --hidden 100,100
     amstream models create iris --inputs 4 --classes setosa,virginica --hyperparameter mu=0.1
     amstream models create iris --spec iris.json --seed 3
+    amstream models create iris-fast --spec iris.json --shadow-of iris --hyperparameter horizons=[1000]
     """
-    if spec is None and (inputs is None or classes is None):
-        raise typer.BadParameter("give --inputs and --classes, or --spec FILE.json")
+    if spec is None and inputs is None and features is None:
+        raise typer.BadParameter("give --inputs or --features, or --spec FILE.json")
+    if spec is None and classes is None and label_type is None and task != "regression":
+        raise typer.BadParameter("give --classes, or --label-type for those that will come, or --task regression")
     with connected(context, url, key) as client:
         complete = {} if spec is None else _read_spec(spec)
         options = {
             "inputs": inputs,
+            "features": None if features is None else [name.strip() for name in features.split(",")],
+            "task": task,
+            "targets": targets,
+            "max_classes": max_classes,
+            "shadow_of": shadow_of,
             "classes": None if classes is None else _parse_classes(classes, label_type),
             "label_type": label_type,
             "hidden": None if hidden is None else _parse_sizes(hidden),
@@ -112,7 +137,7 @@ def create(
         if hyperparameter:
             complete["hyperparameters"] = {
                 **complete.get("hyperparameters", {}),
-                **dict(map(_parse_hyperparameter, hyperparameter)),
+                **dict(map(parse_hyperparameter, hyperparameter)),
             }
         try:
             model = client.create_model(name, cast(Spec, complete))
@@ -128,6 +153,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: UrlOption = None,
     key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a model, its snapshots and its stream.
 
@@ -138,6 +164,24 @@ def delete(
             learned = client.model(name).samples_learned
             typer.confirm(f"Delete '{name}', which learned {learned} samples, for good?", abort=True)
         client.delete_model(name)
+    if as_json:
+        print_json({"deleted": name})
+
+
+@app.command()
+def promote(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="SHADOW", help="The shadow's name.", autocompletion=complete_models)],
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model what its shadow is; `restore --at` an earlier entry goes back.
+
+    Example: amstream models promote digits-fast
+    """
+    with connected(context, url, key) as client:
+        print_resource(client.promote(name), as_json)
 
 
 def _read_spec(path: Path) -> dict[str, Any]:
@@ -166,13 +210,3 @@ def _parse_sizes(text: str) -> list[int]:
         return [int(size) for size in text.split(",") if size.strip()]
     except ValueError as error:
         raise typer.BadParameter(f"--hidden takes sizes with commas, such as 100,100, not {text!r}") from error
-
-
-def _parse_hyperparameter(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise typer.BadParameter(f"--hyperparameter takes NAME=VALUE, such as mu=0.1, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value  # the service says what it thinks of it

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from amstream_client.cli.arguments import ModelArgument
 from amstream_client.cli.batch import DataFileError, Layout, to_number
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches
@@ -33,7 +34,7 @@ class Row:
 
 def predict(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    model: ModelArgument,
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="A .csv or .npz, as in `learn`, with or without labels.")
     ] = None,

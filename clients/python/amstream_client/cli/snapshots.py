@@ -10,14 +10,12 @@ from typing import Annotated
 
 import typer
 
+from amstream_client.cli.arguments import ModelArgument, SnapshotArgument, complete_snapshots
 from amstream_client.cli.batch import DataFileError
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.output import JsonOption, print_json, print_resource, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Keep states of a model under a name.")
-
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
-SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The snapshot's name.")]
 
 
 @app.command("list")
@@ -85,6 +83,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: UrlOption = None,
     key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a snapshot.
 
@@ -96,6 +95,8 @@ def delete(
             question = f"Delete '{snapshot}' of '{model}', taken after {samples} samples, for good?"
             typer.confirm(question, abort=True)
         client.delete_snapshot(model, snapshot)
+    if as_json:
+        print_json({"model": model, "deleted": snapshot})
 
 
 @app.command()
@@ -109,6 +110,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     url: UrlOption = None,
     key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a snapshot to a safetensors file, for the import into this or another service.
 
@@ -120,6 +122,9 @@ def export(
             raise DataFileError(f"{path}: is there already; --force replaces it")
         with _about(path):
             client.export_snapshot(model, snapshot, path)
+    if as_json:
+        print_json({"model": model, "snapshot": snapshot, "file": str(path)})
+    else:
         typer.echo(path)
 
 
@@ -157,7 +162,17 @@ def _about(path: Path) -> Iterator[None]:
 def restore(
     context: typer.Context,
     model: ModelArgument,
-    snapshot: SnapshotArgument,
+    snapshot: Annotated[
+        str | None,
+        typer.Argument(metavar="[SNAPSHOT]", help="The snapshot's name.", autocompletion=complete_snapshots),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="POINT", help="Instead: the last entry to keep, or a time such as 2026-11-27T09:00:00Z."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="ENTRY", help="Leave out this entry; repeatable; with --at or alone.")
+    ] = None,
     if_match: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Restore only if the snapshot has this digest.")
     ] = None,
@@ -165,13 +180,19 @@ def restore(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a model back to a snapshot; what it learned since is gone, unless another snapshot keeps it.
+    """Put a model back to a snapshot, or to a point of its log, or as if entries had never come.
 
-    Example: amstream restore digits before-drift
+    What it learned since is gone, unless a snapshot keeps it; with --skip alone, only those entries are.
+
+    \b
+    Examples:
+    amstream restore digits before-drift
+    amstream restore digits --at 2026-11-27T09:00:00Z
+    amstream restore digits --skip 1795683600000-0
     """
     with connected(context, url, key) as client:
         try:
-            restored = client.restore(model, snapshot, if_match=if_match)
+            restored = client.restore(model, snapshot, at=at, skip=skip or (), if_match=if_match)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         print_resource(restored, as_json)
