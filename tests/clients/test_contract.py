@@ -13,9 +13,10 @@ import httpx
 import numpy as np
 import pytest
 import typer
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from amstream_client import Client, Invalid, UnknownModel, UnknownSnapshot, wire
+from amstream_client import Client, Conflict, Invalid, UnknownModel, UnknownPrediction, UnknownSnapshot, WrongTask, wire
 from amstream_client.cli import register
 from tests.server import Server
 
@@ -29,6 +30,7 @@ SCHEMAS = {
     "CreatedKey": wire.CreatedKey,
     "Drifts": wire.Drifts,
     "KeyResource": wire.Key,
+    "LabelResource": wire.Labelled,
     "MetricsResource": wire.Metrics,
     "ModelResource": wire.Model,
     "PredictionResource": wire.Prediction,
@@ -36,7 +38,10 @@ SCHEMAS = {
     "Promoted": wire.Promoted,
     "Restored": wire.Restored,
     "RetentionFigures": wire.Retention,
+    "OutcomeResource": wire.Outcome,
     "ShadowFigures": wire.ShadowFigures,
+    "TrackedResource": wire.Tracked,
+    "ValuesResource": wire.Values,
     "SnapshotResource": wire.Snapshot,
 }
 
@@ -233,6 +238,9 @@ def use_every_call(client: Client, tmp_path: Path) -> None:
     assert adopted.id is not None
     events.close()
 
+    use_tracking(client, model, x)
+    use_regression_by_name(client, f"values-{model}"[:63])
+
     shadow = f"shadow-{model}"[:63]
     client.create_model(shadow, {**SPEC, "shadow_of": model, "seed": 2})
     accepted = client.learn(model, x, ["a"] * 16)
@@ -252,3 +260,34 @@ def use_every_call(client: Client, tmp_path: Path) -> None:
     in_force, all_keys = client.keys(), client.keys(revoked=True)
     assert created_key.id not in {key.id for key in in_force}
     assert created_key.id in {key.id for key in all_keys}
+
+
+def use_tracking(client: Client, model: str, x: NDArray[np.float64]) -> None:
+    ids = client.predict(model, x[:3], track=True).ids
+    assert ids is not None
+    first, second, third = ids
+    assert client.label(model, first, "a").repeated is False
+    assert client.label(model, first, "a").repeated is True
+    with pytest.raises(Conflict):
+        client.label(model, first, "b")
+    assert client.label(model, first, "b", correct=True).corrected is True
+    assert [one.id for one in client.label_many(model, {third: "a", second: "b"}, weight=0.5)] == [third, second]
+    seen = client.tracked(model, first)
+    assert seen.outcome is not None
+    assert (seen.outcome.label, seen.classes) == ("b", ["a", "b"])
+    assert seen.x == pytest.approx(x[0].tolist(), rel=1e-6)
+    with pytest.raises(UnknownPrediction):
+        client.tracked(model, "none")
+
+
+def use_regression_by_name(client: Client, model: str) -> None:
+    client.create_model(model, {"task": "regression", "features": ["age", "size"], "hidden": [8], "block": {"size": 4}})
+    with client.producer(model, batch=8) as producer:
+        for number in range(16):
+            producer.send({"age": number, "size": None}, number / 2)
+    values = client.predict_values(model, [{"size": 1, "age": 2}], min_entry=producer.last_entry).values
+    assert isinstance(values[0], float)
+    with pytest.raises(WrongTask):
+        client.predict(model, [[1, 2]])
+    assert client.metrics(model).overall.keys() >= {"mae", "rmse", "r2"}
+    client.delete_model(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from amstream_client.payload import to_labels, to_rows
+from amstream_client.payload import inputs_payload, samples_payload, to_matrix, to_rows, to_targets
 
 EXPECTED = np.array([[1.5, math.nan], [3.0, 4.0]], np.float32)
 
@@ -33,7 +34,7 @@ NULLABLE = pd.DataFrame({"a": pd.array([1.5, 3], "Float64"), "b": pd.array([None
     ],
 )
 def test_rows_come_from_whatever_holds_them(x: Any) -> None:
-    rows = to_rows(x)
+    rows = to_matrix(x)
     assert rows.dtype == np.float32
     assert np.array_equal(rows, EXPECTED, equal_nan=True)
 
@@ -51,17 +52,39 @@ def test_rows_come_from_whatever_holds_them(x: Any) -> None:
         ([torch.tensor(1), np.int64(2)], [1, 2]),
         (torch.tensor([True, False]), [True, False]),
         (np.array([1, 2], object), [1, 2]),
+        ([1.5, np.float32(2.5)], [1.5, 2.5]),
+        (pd.Series([1.5, 2.5]), [1.5, 2.5]),
+        (torch.tensor([[1.5, 2.0], [0.5, 1.0]]), [[1.5, 2.0], [0.5, 1.0]]),
+        ([(1, 2.5)], [[1, 2.5]]),
     ],
 )
 def test_labels_become_pythons_own(y: Any, labels: list[Any]) -> None:
-    found = to_labels(y)
+    found = to_targets(y)
     assert found == labels
     assert [type(label) for label in found] == [type(label) for label in labels]
 
 
 @pytest.mark.parametrize(
-    "y", [["a", None], pd.Series(["a", None]), pd.array([1, None], "Int64"), [1, math.nan], [1, [2]]]
+    "y",
+    [["a", None], pd.Series(["a", None]), pd.array([1, None], "Int64"), [1, math.nan], [1, [2, None]], [1, math.inf]],
 )
 def test_a_label_that_is_none_is_named(y: Any) -> None:
     with pytest.raises(ValueError, match=r"y\[1\] is"):
-        to_labels(y)
+        to_targets(y)
+
+
+def test_rows_by_name_go_out_as_json_with_null_where_a_value_is_missing() -> None:
+    frame = pd.DataFrame({"age": pd.array([3, None], "Int64"), "size": [1.5, math.nan]})
+    rows = to_rows(frame.astype(object).to_dict("records"))
+    assert json.loads(inputs_payload(rows).content) == {"x": [{"age": 3, "size": 1.5}, {"age": None, "size": None}]}
+    sent = json.loads(samples_payload([{"age": 3}], ["a"], [2]).content)
+    assert sent == {"samples": [{"x": {"age": 3}, "y": "a", "weight": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([{"a": math.inf}], r"x\[0\]\['a'\] is infinite"), ([{"a": 1}, [1]], r"x\[1\] has no names")],
+)
+def test_rows_by_name_that_cannot_be_sent_are_refused(rows: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        to_rows(rows)

@@ -151,6 +151,7 @@ def test_patience_ends(service: FakeService) -> None:
         ([1, float("inf")], "a", 1, "infinite"),
         ([[1, 2]], "a", 1, "shape"),
         ([1, 2, 3], "a", 1, "3 values, the sample before it 2"),
+        ({"a": 1}, "a", 1, "names, the sample before it 2 values"),
         ([1, 2], None, 1, "no label"),
         ([1, 2], "a", -1, "weight"),
     ],

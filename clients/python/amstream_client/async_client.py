@@ -15,7 +15,7 @@ from httpx_sse import EventSource
 
 from amstream_client.async_producer import AsyncProducer
 from amstream_client.call import Call, described_by, http_options
-from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots
+from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
 from amstream_client.events import Event, Listening
@@ -104,6 +104,11 @@ class AsyncClient:
     learn = _does(of_samples.learn)
     predict = _does(of_samples.predict)
     predict_one = _does(of_samples.predict_one)
+    predict_values = _does(of_samples.predict_values)
+
+    tracked = _does(of_tracking.tracked)
+    label = _does(of_tracking.label)
+    label_many = _does(of_tracking.label_many)
 
     create_snapshot = _does(of_snapshots.create_snapshot)
     snapshots = _does(of_snapshots.snapshots)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,8 +11,8 @@ from anyio.abc import TaskGroup
 
 from amstream_client.errors import AmstreamError
 from amstream_client.outbox import OnRefused, Outbox, QueueFull
-from amstream_client.payload import Inputs, Labels, SupportsArray, Weights
-from amstream_client.wire import Accepted, Label
+from amstream_client.payload import Inputs, Labels, Row, Weights
+from amstream_client.wire import Accepted, Target
 
 
 class LearnsAsync(Protocol):
@@ -71,8 +70,8 @@ class AsyncProducer:
 
     async def send(
         self,
-        x: SupportsArray | Sequence[float | None],
-        y: Label,
+        x: Row,
+        y: Target,
         weight: float = 1.0,
         *,
         timeout_s: float | None = None,

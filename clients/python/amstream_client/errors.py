@@ -4,6 +4,7 @@ AmstreamError
 ├── KeyNotFound          no API key in the arguments, the environment or the data directory
 ├── ConnectionFailed     no answer; `sent` says whether the request may have been carried out
 ├── UnexpectedAnswer     an answer that is not amstream's: another service, a proxy
+├── WrongTask            the model is a regression and not a classification, or the other way round
 ├── ProducerFailed       a producer's end; `unsent` holds what it could not send (in amstream_client.outbox)
 ├── QueueFull            as many samples wait as may (in amstream_client.outbox)
 ├── DataFileError        a file that the commands cannot read (in amstream_client.cli.batch)
@@ -15,7 +16,8 @@ AmstreamError
     ├── NotFound         404
     │   ├── UnknownModel
     │   ├── UnknownSnapshot
-    │   └── UnknownPrediction
+    │   ├── UnknownPrediction
+    │   └── UnknownKey
     ├── Conflict         409
     ├── Gone             410: it was there, and its time has passed
     ├── PreconditionFailed  412
@@ -24,7 +26,8 @@ AmstreamError
     └── Unavailable      429, 503: the same request may succeed later
         ├── TooMany      429
         ├── NotAppliedYet      the learner has not got to an entry in time; it will
-        └── NoClassYet         nothing was learned and no class declared: there is nothing to predict
+        ├── NoClassYet         nothing was learned and no class declared: there is nothing to predict
+        └── NoValueYet         the same of a regression
 
 A refusal is the class of its problem's type where there is one, else that of its status.
 """
@@ -61,6 +64,10 @@ class ConnectionFailed(AmstreamError):
 
 
 class UnexpectedAnswer(AmstreamError):
+    pass
+
+
+class WrongTask(AmstreamError):
     pass
 
 
@@ -132,6 +139,10 @@ class UnknownPrediction(NotFound):
     pass
 
 
+class UnknownKey(NotFound):
+    pass
+
+
 class Conflict(ApiError):
     pass
 
@@ -168,6 +179,10 @@ class NoClassYet(Unavailable):
     pass
 
 
+class NoValueYet(Unavailable):
+    pass
+
+
 BY_STATUS: dict[int, type[ApiError]] = {
     400: Invalid,
     401: Unauthenticated,
@@ -189,8 +204,10 @@ BY_TYPE: dict[str, type[ApiError]] = {
     "unknown-model": UnknownModel,
     "unknown-snapshot": UnknownSnapshot,
     "unknown-prediction": UnknownPrediction,
+    "unknown-key": UnknownKey,
     "not-applied-yet": NotAppliedYet,
     "no-class-yet": NoClassYet,
+    "no-value-yet": NoValueYet,
 }
 
 

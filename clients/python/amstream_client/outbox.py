@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amstream_client.errors import AmstreamError, ApiError, ConnectionFailed, Invalid, TooLarge, Unavailable
-from amstream_client.payload import SupportsArray, to_labels, to_rows
+from amstream_client.payload import Row, to_rows, to_targets
 from amstream_client.retry import backoff_s
-from amstream_client.wire import Accepted, Label
+from amstream_client.wire import Accepted, Target
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    x: NDArray[np.float32]  # (inputs,)
-    y: Label
+    x: NDArray[np.float32] | dict[str, float | None]  # (inputs,), or by name
+    y: Target
     weight: float = 1.0
 
 
@@ -36,7 +36,7 @@ class Post:
         """Of `learn`."""
         weights = [sample.weight for sample in self.samples]
         return {
-            "x": np.stack([sample.x for sample in self.samples]),
+            "x": [sample.x for sample in self.samples],
             "y": [sample.y for sample in self.samples],
             "weight": weights if any(weight != 1 for weight in weights) else None,
             "idempotency_key": self.key,
@@ -96,15 +96,15 @@ class Outbox:
         self._flushes = 0
         self._failure: ProducerFailed | None = None
 
-    def sample(self, x: SupportsArray | Sequence[float | None], y: Label, weight: float) -> Sample:
+    def sample(self, x: Row, y: Target, weight: float) -> Sample:
         """Raises: ValueError for what cannot be sent."""
         [row] = to_rows([x])
-        [label] = to_labels([y])
+        [target] = to_targets([y])
         if not weight >= 0 or weight == float("inf"):
             raise ValueError(f"weight must be a number of at least 0, not {weight}")
-        if self._waiting and len(row) != len(self._waiting[-1][1].x):
-            raise ValueError(f"x has {len(row)} values, the sample before it {len(self._waiting[-1][1].x)}")
-        return Sample(row, label, float(weight))
+        if self._waiting and _form(row) != (form := _form(self._waiting[-1][1].x)):
+            raise ValueError(f"x has {_form(row)}, the sample before it {form}")
+        return Sample(row, target, float(weight))
 
     @property
     def is_full(self) -> bool:
@@ -180,3 +180,8 @@ class Outbox:
         """Raises: ProducerFailed."""
         if self._failure is not None:
             raise self._failure
+
+
+def _form(row: NDArray[np.float32] | dict[str, float | None]) -> str:
+    """What samples that go out together have in common."""
+    return "names" if isinstance(row, dict) else f"{len(row)} values"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -12,7 +12,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from amstream_client.wire import Label
+from amstream_client.wire import Target
 
 
 class SupportsArray(Protocol):
@@ -21,8 +21,12 @@ class SupportsArray(Protocol):
     def __array__(self) -> NDArray[Any]: ...
 
 
-Inputs: TypeAlias = SupportsArray | Sequence[SupportsArray | Sequence[float | None]]
-Labels: TypeAlias = Sequence[Label] | SupportsArray
+NamedRow: TypeAlias = Mapping[str, float | None]
+Row: TypeAlias = SupportsArray | Sequence[float | None] | NamedRow
+Inputs: TypeAlias = SupportsArray | Sequence[Row]
+Rows: TypeAlias = NDArray[np.float32] | list[dict[str, float | None]]
+"""As they are sent: (n, inputs), or by the features' names."""
+Labels: TypeAlias = Sequence[Target] | SupportsArray
 Weights: TypeAlias = Sequence[float] | SupportsArray
 
 
@@ -32,6 +36,7 @@ class Payload:
     content_type: str
 
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 SNAPSHOT_FILE = "application/vnd.safetensors"
 
 
@@ -39,32 +44,39 @@ def json_payload(value: Any) -> Payload:
     return Payload(json.dumps(value, allow_nan=False).encode(), "application/json")
 
 
-def inputs_payload(rows: NDArray[np.float32]) -> Payload:
-    if np.isnan(rows).any():
-        return json_payload({"x": _with_nulls(rows)})
+def inputs_payload(rows: Rows) -> Payload:
+    if isinstance(rows, list) or np.isnan(rows).any():
+        return json_payload({"x": _as_json(rows)})
     return _msgpack_payload({"x": _raw(rows), "n": len(rows)})
 
 
 def samples_payload(x: Inputs, y: Labels, weight: Weights | None) -> Payload:
     rows = to_rows(x)
-    labels = to_labels(y)
-    if len(labels) != len(rows):
-        raise ValueError(f"y has {len(labels)} labels for {len(rows)} samples")
+    targets = to_targets(y)
+    if len(targets) != len(rows):
+        raise ValueError(f"y has {len(targets)} labels for {len(rows)} samples")
     weights = None if weight is None else _to_weights(weight, len(rows))
 
-    if np.isnan(rows).any():
+    if isinstance(rows, list) or np.isnan(rows).any():
         samples: list[dict[str, Any]] = [
-            {"x": row, "y": label} for row, label in zip(_with_nulls(rows), labels, strict=True)
+            {"x": row, "y": target} for row, target in zip(_as_json(rows), targets, strict=True)
         ]
         if weights is not None:
             samples = [sample | {"weight": each} for sample, each in zip(samples, weights, strict=True)]
         return json_payload({"samples": samples})
 
-    body = {"x": _raw(rows), "n": len(rows), "y": labels}
+    body = {"x": _raw(rows), "n": len(rows), "y": targets}
     return _msgpack_payload(body if weights is None else body | {"weight": weights})
 
 
-def to_rows(x: Inputs) -> NDArray[np.float32]:
+def to_rows(x: Inputs) -> Rows:
+    """A matrix, unless the rows have names. Raises: ValueError."""
+    if isinstance(x, list | tuple) and x and isinstance(x[0], Mapping):
+        return [_named_row(row, place) for place, row in enumerate(x)]
+    return to_matrix(x)
+
+
+def to_matrix(x: Inputs) -> NDArray[np.float32]:
     """Raises ValueError unless x is (n, inputs) with n >= 1 and every value fits float32; NaN is a missing value."""
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check below names
         rows = np.asarray(_as_array(x), dtype=np.float32)
@@ -77,18 +89,40 @@ def to_rows(x: Inputs) -> NDArray[np.float32]:
     return rows
 
 
-def to_labels(y: Labels) -> list[Label]:
-    """Labels in Python's own types. Raises ValueError for what is none, such as a missing value."""
+def _named_row(row: Any, place: int) -> dict[str, float | None]:
+    if not isinstance(row, Mapping):
+        raise ValueError(f"x[{place}] has no names, but the rows before it have")
+    named: dict[str, float | None] = {}
+    for name, value in row.items():
+        try:
+            number = math.nan if value is None else float(value)
+        except TypeError:  # pandas.NA
+            number = math.nan
+        if abs(number) > FLOAT32_MAX:
+            raise ValueError(f"x[{place}][{name!r}] is infinite or too large for float32")
+        named[str(name)] = None if math.isnan(number) else number
+    return named
+
+
+def to_targets(y: Labels) -> list[Target]:
+    """Labels and values in Python's own types. Raises ValueError for what is neither, such as a missing value."""
     values: Any = y
     if hasattr(values, "detach"):
         values = values.detach().cpu()
     if hasattr(values, "tolist"):
         values = values.tolist()
-    labels = [value.item() if hasattr(value, "item") else value for value in values]
-    for place, label in enumerate(labels):
-        if not isinstance(label, str | int):  # a bool is an int
-            raise ValueError(f"y[{place}] is {label!r}, which is no label: a string, an integer or a boolean")
-    return labels
+    targets = [value.tolist() if hasattr(value, "tolist") else value for value in values]
+    targets = [list(target) if isinstance(target, tuple) else target for target in targets]
+    for place, target in enumerate(targets):
+        if not (isinstance(target, str | int) or _is_value(target)):  # a bool is an int
+            raise ValueError(f"y[{place}] is {target!r}, which is no label and no value")
+    return targets
+
+
+def _is_value(target: Any) -> bool:
+    """Of a regression: a finite number, or a list of them."""
+    numbers = target if isinstance(target, list) else [target]
+    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
 
 
 def _as_array(x: Any) -> Any:
@@ -112,8 +146,12 @@ def _to_weights(weight: Weights, n: int) -> list[float]:
     return [float(each) for each in weights]
 
 
-def _with_nulls(rows: NDArray[np.float32]) -> list[list[float | None]]:
-    return [[None if math.isnan(value) else value for value in row] for row in rows.tolist()]
+def _as_json(rows: Rows) -> Sequence[Any]:
+    return (
+        rows
+        if isinstance(rows, list)
+        else [[None if math.isnan(value) else value for value in row] for row in rows.tolist()]
+    )
 
 
 def _raw(rows: NDArray[np.float32]) -> bytes:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from amstream_client.errors import AmstreamError
 from amstream_client.outbox import OnRefused, Outbox, QueueFull
-from amstream_client.payload import Inputs, Labels, SupportsArray, Weights
-from amstream_client.wire import Accepted, Label
+from amstream_client.payload import Inputs, Labels, Row, Weights
+from amstream_client.wire import Accepted, Target
 
 
 class Learns(Protocol):
@@ -74,13 +73,13 @@ class Producer:
 
     def send(
         self,
-        x: SupportsArray | Sequence[float | None],
-        y: Label,
+        x: Row,
+        y: Target,
         weight: float = 1.0,
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Puts one sample, x of shape (inputs,), behind those before it, and waits while too many wait.
+        """Puts one sample behind those before it, x of shape (inputs,) or by name, and waits while too many wait.
 
         Raises:
             ProducerFailed: when one before it could not be sent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Resource = TypeVar("Resource", bound="DataclassInstance")
 
 Label: TypeAlias = str | int | bool
+Target: TypeAlias = Label | float | list[float]
+"""What a sample's y is: a label, or for regression a value, a list where there are several targets."""
 LabelType: TypeAlias = Literal["string", "integer", "boolean"]
 
 
@@ -87,6 +89,50 @@ class Predictions:
     classes: list[Label]
     model_version: int
     applied_entry: str | None
+    ids: list[str] | None = None  # of tracked predictions, for the labels that come later
+
+
+@dataclass(frozen=True)
+class Values:
+    """Of a regression, one value per sample, each a list where there are several targets."""
+
+    values: list[float] | list[list[float]]
+    model_version: int
+    applied_entry: str | None
+    ids: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The label that came, and the entry that holds it."""
+
+    label: Target
+    entry: str
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A prediction as it was made; probabilities by class, or for regression values. outcome: None until a label came."""
+
+    id: str
+    x: list[float | None]
+    classes: list[Label]
+    probabilities: list[float] | None
+    values: list[float] | None
+    model_version: int
+    applied_entry: str | None
+    made_at: str
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What became of a label. repeated: the same one had come; corrected: another one had."""
+
+    id: str
+    entry: str
+    repeated: bool
+    corrected: bool
 
 
 @dataclass(frozen=True)
@@ -179,7 +225,10 @@ class Promoted:
 
 @dataclass(frozen=True)
 class Key:
-    """models: None for all; expires_at: None for never; revoked_at: None while it was not."""
+    """models: None for all; expires_at: None for never; revoked_at: None while it was not.
+
+    requests_per_minute: None for what the service's settings say.
+    """
 
     id: str
     name: str
@@ -188,6 +237,7 @@ class Key:
     created_at: str
     expires_at: str | None
     revoked_at: str | None
+    requests_per_minute: int | None
 
 
 @dataclass(frozen=True)
@@ -206,10 +256,16 @@ def parse_metrics(answer: Any) -> Metrics:
     )
 
 
+def parse_tracked(answer: Any) -> Tracked:
+    flat = parse(Tracked, answer)
+    return replace(flat, outcome=None if flat.outcome is None else parse(Outcome, flat.outcome))
+
+
 def parse(kind: type[Resource], answer: Any) -> Resource:
     """Ignores fields that it does not know: a newer service may have more."""
-    names = [field.name for field in fields(kind)]
-    missing = [name for name in names if not isinstance(answer, dict) or name not in answer]
+    given = answer if isinstance(answer, dict) else {}
+    names = [field.name for field in fields(kind) if field.name in given or field.default is MISSING]
+    missing = [name for name in names if name not in given]
     if missing:
         raise UnexpectedAnswer(f"the answer is not a {kind.__name__.lower()}: it has no {', '.join(missing)}")
     return kind(**{name: answer[name] for name in names})

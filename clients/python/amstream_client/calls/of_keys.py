@@ -11,15 +11,28 @@ from amstream_client.wire import CreatedKey, Key
 
 
 def create_key(
-    name: str, scopes: Sequence[str], *, models: Sequence[str] | None = None, expires_in_s: float | None = None
+    name: str,
+    scopes: Sequence[str],
+    *,
+    models: Sequence[str] | None = None,
+    expires_in_s: float | None = None,
+    requests_per_minute: int | None = None,
 ) -> Call[CreatedKey]:
     """Makes a key; the answer alone has its secret, as `key`. Raises Conflict while another one has the name.
 
     Args:
         scopes: predict, learn, snapshot, admin
         models: those that it is for; None: all
+        expires_in_s: None: it holds until it is revoked
+        requests_per_minute: None: what the service's settings say
     """
-    body = {"name": name, "scopes": list(scopes), "models": models and list(models), "expires_in_s": expires_in_s}
+    body = {
+        "name": name,
+        "scopes": list(scopes),
+        "models": None if models is None else list(models),
+        "expires_in_s": expires_in_s,
+        "requests_per_minute": requests_per_minute,
+    }
     payload = json_payload({field: value for field, value in body.items() if value is not None})
     return Call("POST", "/v1/keys", read(CreatedKey), payload, repeatable=False)
 

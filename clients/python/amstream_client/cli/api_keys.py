@@ -22,6 +22,9 @@ def create(
     expires_in: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="When it ends by itself. Default: never.")
     ] = None,
+    rate: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests a minute. Default: as the service is set.")
+    ] = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -31,7 +34,9 @@ def create(
     Example: amstream api-keys create sensor-7 --scope learn --model boiler
     """
     with connected(context, url, key) as client:
-        created = client.create_key(name, scope, models=model or None, expires_in_s=expires_in)
+        created = client.create_key(
+            name, scope, models=model or None, expires_in_s=expires_in, requests_per_minute=rate
+        )
     if as_json:
         print_json(asdict(created))
     else:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amstream_client.cli.batch import Batch, DataFileError, Layout, to_label
-from amstream_client.payload import to_rows
+from amstream_client.payload import to_matrix
 
 Value = TypeVar("Value")
 
@@ -30,7 +30,7 @@ def read_npz(path: Path, layout: Layout, size: int) -> Iterator[Batch]:
     for start in range(0, len(x), size):
         end = min(start + size, len(x))
         try:
-            rows = to_rows(x[start:end])
+            rows = to_matrix(x[start:end])
         except ValueError as error:
             raise DataFileError(f"{path}, rows {start + 1} to {end}: {error}") from error
         y = None if labels is None else _convert(path, labels, start, end, lambda value: to_label(value, layout))
