@@ -18,18 +18,20 @@ from service.api import (
     models,
     predictions,
     problem_handlers,
+    prometheus,
     samples,
     shadows,
     snapshots,
     tracking,
 )
+from service.api.request_meter import RequestMeter
 from service.services import Services
 
 ROUTERS = (models, shadows, hyperparameters, samples, predictions, tracking, metrics, events, snapshots, keys)
 
 
 def create_app(services: Services) -> FastAPI:
-    """All routes; a process that only learns has the probes alone."""
+    """All routes; a process that only learns has the probes and `/metrics` alone."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -46,9 +48,11 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.include_router(health.router)
+    app.include_router(prometheus.router)
     if services.settings.role != "learner":
         for module in ROUTERS:
             app.include_router(module.router)
     guards.install(app, services.settings)
+    app.add_middleware(RequestMeter, meters=services.meters)
     problem_handlers.install(app)
     return app

@@ -11,6 +11,7 @@ from service.database import Sessions
 from service.entries import Command, Snapshot
 from service.entry_id import EntryId
 from service.fold import describe
+from service.meters import LearnerMeter
 from service.repositories import checkpoints, leases, models
 from service.repositories.checkpoints import Position
 from service.settings import Settings
@@ -48,6 +49,7 @@ class Checkpointer:
         stream: ModelStream,
         retain_s: float,
         written: Position,
+        meter: LearnerMeter,
     ) -> None:
         self._model_id = model_id
         self._epoch = epoch
@@ -56,6 +58,7 @@ class Checkpointer:
         self._stream = stream
         self._retain_s = retain_s
         self._written = written
+        self._meter = meter
         self._clean_at = time.monotonic()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"checkpoint-{model_id[:8]}")
         self._writing: Future[Position] | None = None
@@ -79,7 +82,7 @@ class Checkpointer:
     def begin(self, due: Due) -> None:
         """Starts writing; `is_due` or `finish` tell how it went. None may be on its way."""
         self._clean_at = time.monotonic()
-        self._writing = self._writer.submit(self._write, due)
+        self._writing = self._writer.submit(self._timed, due)
 
     def finish(self, due: Due) -> None:
         """Writes after the one that may be on its way, and returns once it is committed. Raises: LeaseLost, DBAPIError."""
@@ -95,6 +98,10 @@ class Checkpointer:
         if self._writing is not None:
             writing, self._writing = self._writing, None
             self._written = writing.result()
+
+    def _timed(self, due: Due) -> Position:
+        with self._meter.checkpoint.time():
+            return self._write(due)
 
     def _write(self, due: Due) -> Position:
         """State, position and a command's outcome in one transaction; then the log is trimmed.

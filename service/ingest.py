@@ -16,6 +16,7 @@ from service import entries, stream
 from service.catalog import Catalog, Model
 from service.entries import Command, Samples, concatenated
 from service.entry_id import EntryId
+from service.meters import Meters
 from service.problems import FieldError, Invalid, TooMany
 from service.quota import Quota
 from service.stream import AppendFull, Limits, Post, Seen, StreamGone
@@ -39,20 +40,28 @@ class IdempotencyKey:
         return IdempotencyKey(self.owner, f"{self.key}\0{number}") if number else self
 
 
+@dataclass(frozen=True)
+class _Posted:
+    """Args: repeated: whether they had been there before."""
+
+    entries: list[str]
+    repeated: bool = False
+
+
 class _Pending:
     """A post on its way: its samples, its key, and the future that answers it."""
 
-    def __init__(self, samples: Samples, key: IdempotencyKey | None, answer: asyncio.Future[list[str]]) -> None:
+    def __init__(self, samples: Samples, key: IdempotencyKey | None, answer: asyncio.Future[_Posted]) -> None:
         self.samples = samples
         self.key = key
         self.digest = "" if key is None else _digest(samples)
         self.answer = answer
         self.answered = False
 
-    def succeed(self, entry_ids: list[str]) -> None:
+    def succeed(self, posted: _Posted) -> None:
         self.answered = True
         if not self.answer.done():  # done: whoever asked has gone
-            self.answer.set_result(entry_ids)
+            self.answer.set_result(posted)
 
     def fail(self, error: Exception) -> None:
         if not self.answered and not self.answer.done():
@@ -61,7 +70,7 @@ class _Pending:
 
     def answer_as(self, seen: Seen) -> None:
         if seen.digest == self.digest:
-            self.succeed(seen.entries)
+            self.succeed(_Posted(seen.entries, repeated=True))
         else:
             key = self.key.key if self.key else None
             error = FieldError("Idempotency-Key", key, "must be new, or come with the payload that it came with first")
@@ -86,12 +95,14 @@ class Ingest:
         quota: Quota | None = None,
         *,
         wait_aof: bool = False,
+        meters: Meters | None = None,
     ) -> None:
         self._client = client
         self._quota = quota
         self._wait_aof = wait_aof
         self._catalog = catalog
         self._limits = limits
+        self._meters = meters or Meters()
         self._batchers: dict[str, _Batcher] = {}
 
     async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
@@ -106,19 +117,33 @@ class Ingest:
         if batcher is None:
             batcher = _Batcher(model, self._append, on_idle=lambda: self._batchers.pop(model.id))
             self._batchers[model.id] = batcher
-        return await batcher.post(model, samples, key)
+        posted = await batcher.post(model, samples, key)
+        if posted.repeated:
+            self._meters.repeated(model.name)
+        else:
+            self._meters.accepted(model.name, len(samples))
+        return posted.entries
 
     async def command(self, model: Model, command: Command) -> EntryId:
         """The ID of a command's entry. Raises: UnknownModel, Unavailable, RedisError."""
-        appended = await self._append(model, [entries.encode(command)], [])
+        appended = await self._append(model, [entries.encode(command)], [0], [])
         assert isinstance(appended, list)
         return EntryId.parse(appended[0])
 
-    async def _append(self, model: Model, blocks: Sequence[bytes], posts: Sequence[Post]) -> Appended:
+    async def _append(
+        self, model: Model, blocks: Sequence[bytes], counts: Sequence[int], posts: Sequence[Post]
+    ) -> Appended:
         model.require_own_log()
         try:
             return await stream.append(
-                self._client, model.id, model.stream_uuid, blocks, posts, self._limits, wait_aof=self._wait_aof
+                self._client,
+                model.id,
+                model.stream_uuid,
+                blocks,
+                posts,
+                self._limits,
+                samples=counts,
+                wait_aof=self._wait_aof,
             )
         except StreamGone as error:
             raise await self._catalog.without_stream(model) from error
@@ -139,7 +164,7 @@ class _Batcher:
     def __init__(
         self,
         model: Model,
-        append: Callable[[Model, Sequence[bytes], Sequence[Post]], Awaitable[Appended]],
+        append: Callable[[Model, Sequence[bytes], Sequence[int], Sequence[Post]], Awaitable[Appended]],
         *,
         on_idle: Callable[[], object],
     ) -> None:
@@ -151,7 +176,7 @@ class _Batcher:
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
-    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
+    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> _Posted:
         """Args: model: as known now; its stream may be another one than that of earlier posts (`amstream accept-loss`)."""
         self._model = model
         pending = _Pending(samples, key, asyncio.get_running_loop().create_future())
@@ -184,14 +209,14 @@ class _Batcher:
         """Appends the posts that were not seen before, and answers all."""
         model = self._model
         while batch:
-            blocks, spans = _cut([pending.samples for pending in batch], model.spec.block.size)
+            blocks, counts, spans = _cut([pending.samples for pending in batch], model.spec.block.size)
             posts = [
                 Post(pending.key.field, pending.digest, first, last)
                 for pending, (first, last) in zip(batch, spans, strict=True)
                 if pending.key is not None
             ]
             try:
-                appended = await self._append(model, blocks, posts)
+                appended = await self._append(model, blocks, counts, posts)
             except TooMany as problem:  # keys: posts without one are none of those
                 for pending in batch:
                     if pending.key is not None:
@@ -199,7 +224,7 @@ class _Batcher:
             else:
                 if isinstance(appended, list):
                     for pending, (first, last) in zip(batch, spans, strict=True):
-                        pending.succeed(appended[first : last + 1])
+                        pending.succeed(_Posted(appended[first : last + 1]))
                     return
                 for pending in batch:
                     if pending.key is not None and pending.key.field in appended:
@@ -220,13 +245,13 @@ def _without_repeated_keys(waiting: list[_Pending]) -> tuple[list[_Pending], lis
     return now, later
 
 
-def _cut(parts: Sequence[Samples], size: int) -> tuple[list[bytes], list[tuple[int, int]]]:
-    """The encoded blocks of all samples in order, and for each part its (first, last) block."""
+def _cut(parts: Sequence[Samples], size: int) -> tuple[list[bytes], list[int], list[tuple[int, int]]]:
+    """The encoded blocks of all samples in order, how many each has, and for each part its (first, last) block."""
     whole = concatenated(parts)
-    blocks = [entries.encode(whole.slice(start, start + size)) for start in range(0, len(whole), size)]
+    cut = [whole.slice(start, start + size) for start in range(0, len(whole), size)]
     spans, start = [], 0
     for part in parts:
         stop = start + len(part)
         spans.append((start // size, (stop - 1) // size))
         start = stop
-    return blocks, spans
+    return [entries.encode(block) for block in cut], [len(block) for block in cut], spans

@@ -49,9 +49,11 @@ class ModelLearner(threading.Thread):
                 return
             except LeaseLost:
                 self._log.warning("lease lost")
+                self._realm.meter.restarts.inc()
             except (redis.RedisError, DBAPIError) as error:
                 self.status = f"retrying: {_first_line(error)}"
                 self._log.warning("learner stopped, will retry", cause=_first_line(error))
+                self._realm.meter.restarts.inc()
             self._realm.stopping.wait(RETRY_S)
 
     def _take_lease(self) -> int | None:

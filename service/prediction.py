@@ -16,6 +16,7 @@ from models import Label
 from service.catalog import Catalog, Model
 from service.entry_id import EntryId
 from service.fold import Version
+from service.meters import Meters
 from service.problems import Unavailable
 from service.publications import Publications
 
@@ -40,10 +41,13 @@ class Predicted:
 class Prediction:
     """Args: wait_s: longest wait for `min_entry`."""
 
-    def __init__(self, catalog: Catalog, publications: Publications, *, wait_s: float) -> None:
+    def __init__(
+        self, catalog: Catalog, publications: Publications, *, wait_s: float, meters: Meters | None = None
+    ) -> None:
         self._catalog = catalog
         self._publications = publications
         self._wait_s = wait_s
+        self._meters = meters or Meters()
         self._limiter = CapacityLimiter(MOST_AT_ONCE)
 
     async def predict(
@@ -62,7 +66,9 @@ class Prediction:
                     f"entry {min_entry} was not applied within {self._wait_s:g} s", kind="not-applied-yet"
                 )
             version = await self._catalog.version(model)
-        return await run_sync(partial(_predicted, model, version, inputs), limiter=self._limiter)
+        predicted = await run_sync(partial(_predicted, model, version, inputs), limiter=self._limiter)
+        self._meters.predicted(model.name, len(predicted.labels))
+        return predicted
 
 
 def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:

@@ -16,6 +16,15 @@ def stream(model_id: str) -> str:
 FIELD = "e"
 
 
+SAMPLES_BEFORE = "s"
+"""Beside `FIELD`: how many samples were added before the entry."""
+
+
+def samples_added(model_id: str) -> str:
+    """How many samples were ever added to the log."""
+    return f"{PREFIX}:{{{model_id}}}:samples-added"
+
+
 def stream_uuid(model_id: str) -> str:
     """Identity of the log; the same UUID stands in the database."""
     return f"{PREFIX}:{{{model_id}}}:uuid"
@@ -72,6 +81,7 @@ def model_of_channel(channel: str) -> str:
 
 ALL = (
     stream,
+    samples_added,
     stream_uuid,
     idempotency,
     idempotency_expiry,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -17,6 +17,7 @@ from service.database import Sessions
 from service.entries import Adopt, Command, UndecodableEntry
 from service.entry_id import EntryId
 from service.fold import CommandRefused, Fold
+from service.meters import LearnerMeter, unread
 from service.publications import Published
 from service.recovery import Refusal, check_stream
 from service.repositories import checkpoints, leases, models
@@ -55,6 +56,7 @@ class Realm:
     stream: ModelStream
     publisher: Publisher
     stopping: threading.Event
+    meter: LearnerMeter = field(default_factory=unread)
 
 
 class Reign:
@@ -78,6 +80,7 @@ class Reign:
             stream=realm.stream,
             retain_s=self._fold.spec.retain_s,
             written=self._fold.position,
+            meter=realm.meter,
         )
         self._told = Told(self._events, self._fold)
         self._renewed_at = time.monotonic()
@@ -88,11 +91,7 @@ class Reign:
         self._log.info("learning", entry=str(self._fold.entry), samples=self._fold.position.samples_learned)
         try:
             while not self._realm.stopping.is_set():
-                for entry_id, payload in self._realm.stream.read(self._fold.entry, block=True):
-                    if self._realm.stopping.is_set():  # many blocks of a large net take long
-                        break
-                    self._apply(entry_id, payload)
-                self._settle()
+                self._learn(self._realm.stream.read(self._fold.entry, block=True))
                 self._told.settled(self._fold)
                 self._publish_when_due()
                 if self._checkpointer.is_due(self._fold.position):
@@ -143,6 +142,21 @@ class Reign:
 
     # Folding
 
+    def _learn(self, found: Sequence[tuple[EntryId, bytes]]) -> None:
+        """Applies entries, and reads from the device what became of them."""
+        begun, before = time.monotonic(), self._fold.position
+        for entry_id, payload in found:
+            if self._realm.stopping.is_set():  # many blocks of a large net take long
+                break
+            self._apply(entry_id, payload)
+        self._settle()
+        after = self._fold.position
+        samples, entries = (
+            after.samples_learned - before.samples_learned,
+            after.entries_applied - before.entries_applied,
+        )
+        self._realm.meter.learned(samples, entries, time.monotonic() - begun)
+
     def _apply(self, entry_id: EntryId, payload: bytes) -> None:
         try:
             command = self._fold.apply(entry_id, payload, load_state=self._load_state, read_log=self._read_log)
@@ -165,6 +179,7 @@ class Reign:
     def _bury(self, entry_id: EntryId, payload: bytes, cause: str) -> None:
         self._log.warning("dead letter", entry=str(entry_id), cause=cause)
         self._realm.stream.bury(entry_id, payload, cause)
+        self._realm.meter.dead_letters.inc()
         self._events.say("dead-letter", entry=str(entry_id), cause=cause)
 
     # Publishing

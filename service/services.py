@@ -18,6 +18,8 @@ from service.database import Sessions, sessions
 from service.ingest import Ingest
 from service.keyring import Keyring
 from service.keys import Keys
+from service.meters import Meters
+from service.model_gauges import ModelGauges
 from service.prediction import Prediction
 from service.publications import Publications
 from service.quota import Quota
@@ -55,6 +57,7 @@ class Services:
     tracking: Tracking
     listeners: asyncio.Semaphore
     draining: threading.Event
+    meters: Meters
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -91,11 +94,12 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
     async_redis = async_client(redis_url)
     publications = Publications()
     keyring = Keyring(session_factory)
+    meters = Meters()
     supervisor = None
     if settings.role != "api":
         interval_s = settings.publish_s
         publisher = publications if settings.role == "all" else PubSubPublisher(client, interval_s=interval_s)
-        supervisor = Supervisor(settings, session_factory, client, publisher, holder=node)
+        supervisor = Supervisor(settings, session_factory, client, publisher, holder=node, meters=meters)
     catalog = Catalog(
         session_factory,
         client,
@@ -104,12 +108,13 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         max_models=settings.max_models,
         on_change=supervisor.look_now if supervisor else lambda: None,
     )
+    meters.registry.register(ModelGauges(settings, session_factory, client, publications, supervisor, meters))
     limits = Limits(ttl_ms=int(settings.idempotency_ttl_s * 1000), most=settings.idempotency_max)
     rates = Rates(settings.rates_redis_url, requests_per_minute=settings.key_requests_per_minute)
     quota = Quota(
         async_redis, rates, samples_per_minute=settings.model_samples_per_minute, log_bytes=settings.max_log_bytes
     )
-    ingest = Ingest(async_redis, catalog, limits, quota, wait_aof=wait_aof)
+    ingest = Ingest(async_redis, catalog, limits, quota, wait_aof=wait_aof, meters=meters)
     commands = Commands(session_factory, ingest, publications, wait_s=settings.wait_s)
     return Services(
         settings=settings,
@@ -124,7 +129,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         rates=rates,
         catalog=catalog,
         ingest=ingest,
-        prediction=Prediction(catalog, publications, wait_s=settings.wait_s),
+        prediction=Prediction(catalog, publications, wait_s=settings.wait_s, meters=meters),
         snapshots=Snapshots(session_factory, client, commands),
         rewind=Rewind(session_factory, client, commands, device=settings.device),
         tuning=Tuning(catalog, commands),
@@ -133,4 +138,5 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
         ),
         listeners=asyncio.Semaphore(settings.max_listeners),
         draining=threading.Event(),
+        meters=meters,
     )

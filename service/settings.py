@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     )
     rates_redis_url: str | None = Field(
         None, description="a Valkey or Redis in which API processes count together; each by itself when unset"
+    )
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="opens `/metrics` as a bearer token; without it, a key for all models does"
     )
     max_listeners: int = Field(100, ge=1, description="most connections that listen to events, per process")
 

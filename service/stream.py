@@ -68,8 +68,9 @@ class AppendFull(Exception):
     """The model remembers as many Idempotency-Keys as it may."""
 
 
-# KEYS: stream, uuid, idempotency, idempotency-expiry
-# ARGV: uuid, ttl in ms, most keys, number of blocks, blocks …, then per post: field, digest, first block, last block
+# KEYS: stream, uuid, idempotency, idempotency-expiry, samples-added
+# ARGV: uuid, ttl in ms, most keys, number of blocks, per block its bytes and number of samples, then per post: field, digest,
+# first block, last block
 _APPEND = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {'gone'} end
 local time = redis.call('TIME')
@@ -80,9 +81,10 @@ if #expired > 0 then
   redis.call('HDEL', KEYS[3], unpack(expired))
 end
 local blocks = tonumber(ARGV[4])
+local first = 5 + 2 * blocks
 local seen = {'seen'}
 local posts = 0
-for i = 5 + blocks, #ARGV, 4 do
+for i = first, #ARGV, 4 do
   posts = posts + 1
   local known = redis.call('HGET', KEYS[3], ARGV[i])
   if known then
@@ -93,8 +95,12 @@ end
 if #seen > 1 then return seen end
 if posts > 0 and redis.call('ZCARD', KEYS[4]) + posts > tonumber(ARGV[3]) then return {'full'} end
 local ids = {'ok'}
-for b = 1, blocks do ids[b + 1] = redis.call('XADD', KEYS[1], '*', 'e', ARGV[4 + b]) end
-for i = 5 + blocks, #ARGV, 4 do
+for b = 1, blocks do
+  local n = ARGV[4 + 2 * b]
+  local before = redis.call('INCRBY', KEYS[5], n) - n
+  ids[b + 1] = redis.call('XADD', KEYS[1], '*', 'e', ARGV[3 + 2 * b], 's', before)
+end
+for i = first, #ARGV, 4 do
   local own = {ARGV[i + 1]}
   for b = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]) do own[#own + 1] = ids[b + 2] end
   redis.call('HSET', KEYS[3], ARGV[i], table.concat(own, ' '))
@@ -129,11 +135,14 @@ async def append(
     posts: Sequence[Post],
     limits: Limits,
     *,
+    samples: Sequence[int] | None = None,
     wait_aof: bool = False,
 ) -> list[str] | dict[str, Seen]:
     """All blocks, or none, in one script.
 
-    Args: wait_aof: return only once the server has synced its append-only file.
+    Args:
+        samples: in each block; None for none, as in commands.
+        wait_aof: return only once the server has synced its append-only file.
     Returns: the entry IDs of the blocks; or, when the keys of some posts were seen before, those posts by field, and then
         nothing was appended.
     Raises: StreamGone; AppendFull; redis.RedisError, after which it is unknown whether the blocks were appended.
@@ -143,8 +152,11 @@ async def append(
         keys.stream_uuid(model_id),
         keys.idempotency(model_id),
         keys.idempotency_expiry(model_id),
+        keys.samples_added(model_id),
     ]
-    arguments: list[bytes | str | int] = [stream_uuid, limits.ttl_ms, limits.most, len(blocks), *blocks]
+    arguments: list[bytes | str | int] = [stream_uuid, limits.ttl_ms, limits.most, len(blocks)]
+    for block, n in zip(blocks, samples or [0] * len(blocks), strict=True):
+        arguments += [block, n]
     for post in posts:
         arguments += [post.field, post.digest, post.first_block, post.last_block]
     status, *rest = await run_script(client, _APPEND, script_keys, arguments, wait_aof=wait_aof)

@@ -12,10 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from service.database import Sessions
 from service.learner import ModelLearner
+from service.meters import Meters
 from service.reign import Publisher, Realm
 from service.repositories import models
 from service.settings import Settings
 from service.stream import ModelStream
+from service.tables import ModelRow
 
 POLL_S = 0.5
 STOP_S = 20.0
@@ -27,7 +29,14 @@ class Supervisor(threading.Thread):
     """Args: holder: under what name its learners take leases."""
 
     def __init__(
-        self, settings: Settings, sessions: Sessions, client: redis.Redis, publisher: Publisher, *, holder: str
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        client: redis.Redis,
+        publisher: Publisher,
+        *,
+        holder: str,
+        meters: Meters,
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self._settings = settings
@@ -35,6 +44,7 @@ class Supervisor(threading.Thread):
         self._client = client
         self._publisher = publisher
         self._holder = holder
+        self._meters = meters
         self._learners: dict[str, ModelLearner] = {}
         self._stopping = threading.Event()
         self._look = threading.Event()
@@ -51,7 +61,7 @@ class Supervisor(threading.Thread):
         while not self._stopping.is_set():
             try:
                 with self._sessions() as session:
-                    wanted = {row.id: row.shadow_of for row in models.all_models(session)}
+                    wanted = {row.id: row for row in models.all_models(session)}
             except DBAPIError as error:
                 log.warning("cannot list models", cause=str(error.orig))
             else:
@@ -59,20 +69,22 @@ class Supervisor(threading.Thread):
             self._look.wait(POLL_S)
             self._look.clear()
 
-    def _match(self, wanted: Mapping[str, str | None]) -> None:
+    def _match(self, wanted: Mapping[str, ModelRow]) -> None:
         """Starts learners that are missing or have died of a defect; those of deleted models end by themselves.
 
-        Args: wanted: ID of a model → of the model whose log it is fed with, None for its own.
+        Args: wanted: by ID.
         """
         learners = {model_id: learner for model_id, learner in self._learners.items() if learner.is_alive()}
-        for model_id in wanted - learners.keys():
+        for model_id in wanted.keys() - learners.keys():
+            row = wanted[model_id]
             realm = Realm(
                 model_id,
                 self._settings,
                 self._sessions,
-                ModelStream(self._client, model_id, log_of=wanted[model_id]),
+                ModelStream(self._client, model_id, log_of=row.shadow_of),
                 self._publisher,
                 threading.Event(),
+                self._meters.learner(row.name),
             )
             learners[model_id] = ModelLearner(realm, holder=self._holder)
             learners[model_id].start()

@@ -27,7 +27,7 @@ from service.problems import Conflict, FieldError, Gone, TooMany, UnknownPredict
 from service.quota import Quota
 from service.stream import run_script
 
-# KEYS: predictions, outcomes, expiry, stream, uuid.  ARGV: uuid, ttl in ms, most, then per prediction: ID, bytes
+# KEYS: predictions, outcomes, expiry, stream, uuid, samples-added.  ARGV: uuid, ttl in ms, most, then per prediction: ID, bytes
 _TRACK = """
 if redis.call('GET', KEYS[5]) ~= ARGV[1] then return 'gone' end
 local time = redis.call('TIME')
@@ -53,7 +53,9 @@ for i = 3, #ARGV, 3 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then return {'changed'} end
   if (redis.call('HGET', KEYS[2], ARGV[i]) or '') ~= ARGV[i + 1] then return {'changed'} end
 end
-local entry = redis.call('XADD', KEYS[4], '*', 'e', ARGV[2])
+local n = (#ARGV - 2) / 3
+local before = redis.call('INCRBY', KEYS[6], n) - n
+local entry = redis.call('XADD', KEYS[4], '*', 'e', ARGV[2], 's', before)
 for i = 3, #ARGV, 3 do redis.call('HSET', KEYS[2], ARGV[i], entry .. ' ' .. ARGV[i + 2]) end
 return {'ok', entry}
 """
@@ -258,5 +260,12 @@ def _made_at(prediction: str) -> float | None:
 
 
 def _keys(model: Model) -> list[str]:
-    makers = (keys.predictions, keys.outcomes, keys.predictions_expiry, keys.stream, keys.stream_uuid)
+    makers = (
+        keys.predictions,
+        keys.outcomes,
+        keys.predictions_expiry,
+        keys.stream,
+        keys.stream_uuid,
+        keys.samples_added,
+    )
     return [make(model.id) for make in makers]

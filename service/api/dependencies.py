@@ -14,10 +14,10 @@ from service.problems import TooMany, Unauthenticated
 from service.rates import Exceeded
 from service.services import Services
 
-_bearer = HTTPBearer(auto_error=False, description="an API key, `amk_…`")
+bearer = HTTPBearer(auto_error=False, description="an API key, `amk_…`")
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:  # were it not async, it would be called in a thread
     return cast(Services, request.app.state.services)
 
 
@@ -27,7 +27,7 @@ Wired = Annotated[Services, Depends(services_of)]
 async def authenticated(
     request: Request,
     services: Wired,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
     """Raises: Unauthenticated; TooMany."""
     if credentials is None:

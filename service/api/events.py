@@ -40,6 +40,8 @@ class Listener:
                         if await self.services.catalog.get(self.model.name) != self.model:
                             return
                     else:
+                        if event.kind == "missed":
+                            self.services.meters.events_missed.inc()
                         shown = None if event.id is None else str(event.id)
                         yield ServerSentEvent(data=event.data, event=event.kind, id=shown)
         except (UnknownModel, redis.RedisError):
@@ -59,7 +61,8 @@ async def listener(
     if services.listeners.locked():
         raise Unavailable("as many listen to events as may; poll the metrics, or try later", retry_after_s=10)
     async with services.listeners:
-        yield Listener(services, model, after)
+        with services.meters.listeners.track_inprogress():
+            yield Listener(services, model, after)
 
 
 def _event_id(text: str | None) -> EntryId | None:

@@ -53,9 +53,10 @@ def install(app: FastAPI) -> None:
 
 
 def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None:
-    async def handle(_: Request, error: Exception) -> JSONResponse:
+    async def handle(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, kind)
         problem = to_problem(error)
+        request.app.state.services.meters.refused(problem.kind)
         headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
         if isinstance(problem, Unauthenticated):
             headers["WWW-Authenticate"] = "Bearer"

@@ -32,6 +32,7 @@ class Checkpoint:
     id: int
     state_id: str
     position: Position
+    created_at: float
 
 
 def add_state(session: Session, model_id: str, stored: StoredState) -> str:
@@ -109,6 +110,7 @@ def checkpoints(session: Session, model_id: str) -> list[Checkpoint]:
             position=Position(
                 EntryId(offset.entry_ms, offset.entry_seq), checkpoint.entries_applied, checkpoint.samples_learned
             ),
+            created_at=checkpoint.created_at,
         )
         for checkpoint, offset in rows
     ]

@@ -12,6 +12,7 @@ def test_the_description_names_every_call(http: TestClient) -> None:
     assert calls == {
         "GET /livez",
         "GET /readyz",
+        "GET /metrics",
         "GET /v1/models",
         "PUT /v1/models/{name}",
         "GET /v1/models/{name}",

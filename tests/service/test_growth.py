@@ -16,6 +16,7 @@ from service.checkpointing import Checkpointer, Due
 from service.database import connect, migrate, sessions
 from service.entry_id import EntryId
 from service.fold import START
+from service.meters import unread
 from service.repositories import leases
 from service.repositories.checkpoints import Position
 from service.settings import Settings
@@ -55,6 +56,7 @@ def grow(engine: Engine, client: redis.Redis, *, directory: Path | None, per_s: 
         stream=model.stream,
         retain_s=0,
         written=START,
+        meter=unread(),
     )
     empty = size_bytes(engine, directory)
     sizes = []
