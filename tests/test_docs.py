@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
+from service import problems
 from service.cli import app
+from service.problems import NotFound, Problem
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +30,31 @@ def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
         assert field.description in row
         if field.default_factory is None and field.default is not None:
             assert f"`{field.default}`" in row
+
+
+def test_every_kind_of_error_is_documented_with_its_status() -> None:
+    rows = re.findall(r"^\| (`[a-z`, -]+`) \| (\d+) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    documented = {(kind, int(status)) for kinds, status in rows for kind in re.findall(r"`([a-z-]+)`", kinds)}
+    assert documented == set(_kinds_of_problems())
+
+
+def _kinds_of_problems() -> Iterator[tuple[str, int]]:
+    """(kind, status) of all that the service raises."""
+    classes = {name: one for name, one in vars(problems).items() if isinstance(one, type) and issubclass(one, Problem)}
+    for path in (ROOT / "service").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in classes:
+                raised = classes[call.func.id]
+                if raised.__base__ is NotFound:
+                    names = [""] * (raised.__init__.__code__.co_argcount - 1)
+                    yield raised(*names).kind, raised.status
+                    continue
+                named = [one.value for one in call.keywords if one.arg == "kind"]
+                if not named:
+                    yield raised.title.lower().replace(" ", "-"), raised.status
+                for kind in named:
+                    assert isinstance(kind, ast.Constant), ast.unparse(call)
+                    yield str(kind.value), raised.status
 
 
 def test_every_command_that_the_readme_shows_exists() -> None:
