@@ -16,6 +16,8 @@ from service.api import (
     keys,
     metrics,
     models,
+    oip,
+    oip_metadata,
     predictions,
     problem_handlers,
     prometheus,
@@ -27,7 +29,20 @@ from service.api import (
 from service.api.request_meter import RequestMeter
 from service.services import Services
 
-ROUTERS = (models, shadows, hyperparameters, samples, predictions, tracking, metrics, events, snapshots, keys)
+ROUTERS = (
+    models,
+    shadows,
+    hyperparameters,
+    samples,
+    predictions,
+    tracking,
+    metrics,
+    events,
+    snapshots,
+    keys,
+    oip_metadata,
+    oip,
+)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -71,15 +71,21 @@ class Prediction:
         return predicted
 
 
-def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
-    x = inputs()
-    outputs = version.predictor(torch.tensor(x))
+def check_knows(model: Model, version: Version) -> None:
+    """Raises: Unavailable while there is nothing that it could predict."""
     if version.target_scale is not None:
         if not bool(version.target_scale.moments.count.any()):
             raise Unavailable(f"model {model.name!r} has learned no sample", kind="no-value-yet")
+    elif not version.labels:
+        raise Unavailable(f"model {model.name!r} has learned no sample, and no class was declared", kind="no-class-yet")
+
+
+def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
+    x = inputs()
+    outputs = version.predictor(torch.tensor(x))
+    check_knows(model, version)
+    if version.target_scale is not None:
         values = version.target_scale.restored(outputs).numpy()
         return Predicted([], np.empty((len(values), 0), np.float32), version, x, values)
-    if not version.labels:
-        raise Unavailable(f"model {model.name!r} has learned no sample, and no class was declared", kind="no-class-yet")
     labels = [version.labels[index] for index in outputs.argmax(dim=1).tolist()]
     return Predicted(labels, outputs.numpy(), version, x)

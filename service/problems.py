@@ -3,7 +3,7 @@
 Problem
 ├── Unauthenticated      401
 ├── Forbidden            403
-├── NotFound             404   UnknownModel, UnknownSnapshot, UnknownPrediction, UnknownKey
+├── NotFound             404   UnknownModel, UnknownSnapshot, UnknownPrediction, UnknownKey, UnknownVersion
 ├── RequestTimeout       408
 ├── Conflict             409
 ├── Gone                 410
@@ -120,6 +120,15 @@ class UnknownKey(NotFound):
             f"there is no key with the ID {key_id!r}",
             errors=[FieldError("key_id", key_id, "unknown")],
             kind="unknown-key",
+        )
+
+
+class UnknownVersion(NotFound):
+    def __init__(self, model: str, version: str, served: str) -> None:
+        super().__init__(
+            f"model {model!r} serves version {served} and no other",
+            errors=[FieldError("version", version, f"must be {served}")],
+            kind="unknown-version",
         )
 
 

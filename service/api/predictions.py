@@ -73,7 +73,7 @@ async def predict_one(
     caller.require("predict", name)
     model = await services.catalog.get(name)
     inputs = partial(read_query, x, model.spec)
-    predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
+    predicted = await services.prediction.predict(model, inputs, min_entry=entry_of(min_entry))
     origin = _origin(predicted.version)
     if predicted.values is not None:
         return ValueResource(value=_as_targets(predicted.values)[0], **origin)
@@ -97,7 +97,7 @@ async def predict_batch(
     inputs = partial(read_inputs, await request.body(), content, model.spec, most=most)
     if track:
         model.require_own_log()
-    predicted = await services.prediction.predict(model, inputs, min_entry=_entry(min_entry))
+    predicted = await services.prediction.predict(model, inputs, min_entry=entry_of(min_entry))
     origin = _origin(predicted.version)
     if track:
         origin["ids"] = await services.tracking.track(model, predicted)
@@ -118,7 +118,8 @@ def _as_targets(values: NDArray[np.float64]) -> list[Any]:
     return rows
 
 
-def _entry(text: str | None) -> EntryId | None:
+def entry_of(text: str | None) -> EntryId | None:
+    """Raises: Invalid naming `min_entry`."""
     if text is None:
         return None
     try:

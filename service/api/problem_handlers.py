@@ -1,4 +1,4 @@
-"""Every error that leaves the API is RFC 9457 problem+json."""
+"""Every error that leaves the API is RFC 9457 problem+json, and under /v2 what clients of the Open Inference Protocol read."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def install(app: FastAPI) -> None:
         _on(app, away, _away)
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
         title = HTTPStatus(error.status_code).phrase
         body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
-        return response(error.status_code, body, dict(error.headers or {}))
+        return response(request.url.path, error.status_code, body, dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
@@ -49,7 +49,7 @@ def install(app: FastAPI) -> None:
             "status": 500,
             "detail": "a defect of the server; see its log",
         }
-        return response(500, body, {})
+        return response(request.url.path, 500, body, {})
 
 
 def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None:
@@ -60,7 +60,7 @@ def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None
         headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
         if isinstance(problem, Unauthenticated):
             headers["WWW-Authenticate"] = "Bearer"
-        return response(problem.status, problem.as_json(), headers)
+        return response(request.url.path, problem.status, problem.as_json(), headers)
 
     app.add_exception_handler(kind, handle)
 
@@ -96,8 +96,16 @@ def _field_error(details: Mapping[str, Any], location: Sequence[str | int]) -> F
     return FieldError(path or "body", value, details["msg"])
 
 
-def response(status: int, body: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
+def response(path: str, status: int, body: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
     """The connection ends with an answer to a request whose body is still on its way, and too slow."""
     if status == RequestTimeout.status:
         headers["Connection"] = "close"
+    if f"{path}/".startswith("/v2/"):
+        status, body = _for_inference_clients(status, body)
     return JSONResponse(body, status, HEADERS | headers, media_type="application/problem+json")
+
+
+def _for_inference_clients(status: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Clients of the Open Inference Protocol read `error`, and know 400 for whatever is wrong with a request."""
+    status = 400 if status == Invalid.status else status
+    return status, body | {"status": status, "error": body["detail"]}

@@ -28,7 +28,7 @@ class TrustedHosts:
             return await self._app(scope, receive, send)
         error = FieldError("Host", given, "must be one of AMSTREAM_TRUSTED_HOSTS")
         problem = Misdirected("this server does not answer for that host", errors=[error])
-        await response(problem.status, problem.as_json(), {})(scope, receive, send)
+        await response(scope["path"], problem.status, problem.as_json(), {})(scope, receive, send)
 
 
 def _without_port(host: str) -> str:

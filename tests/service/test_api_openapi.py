@@ -38,4 +38,13 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "GET /v1/keys",
         "DELETE /v1/keys/{key_id}",
         "POST /v1/models/{name}/promote",
+        "GET /v2",
+        "GET /v2/health/live",
+        "GET /v2/health/ready",
+        "GET /v2/models/{name}",
+        "GET /v2/models/{name}/ready",
+        "POST /v2/models/{name}/infer",
+        "GET /v2/models/{name}/versions/{version}",
+        "GET /v2/models/{name}/versions/{version}/ready",
+        "POST /v2/models/{name}/versions/{version}/infer",
     }
