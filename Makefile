@@ -52,5 +52,5 @@ audit: $(STAMP) ## Known vulnerabilities of the dependencies
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info build
+	rm -rf $(VENV) .foreign .benchmarks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info clients/python/*.egg-info build
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

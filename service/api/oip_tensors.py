@@ -18,8 +18,8 @@ from service.problems import FieldError, Invalid
 Parameters = dict[str, Any] | None
 Shape = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=8)]
 
-_JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
-"""What the elements of JSON data may be, by the kind of the datatype."""
+_JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int, float}, "u": {int, float}, "f": {int, float}}
+"""What the elements of JSON data may be, by the kind of the datatype. Some clients write the integer 1 as 1.0."""
 
 
 class InputTensor(BaseModel):
@@ -123,7 +123,7 @@ def _from_json(tensor: InputTensor, dtype: np.dtype[Any], where: str) -> NDArray
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         for place, value in enumerate(flat):
-            if value is not None and not limits.min <= value <= limits.max:
+            if value is not None and not (limits.min <= value <= limits.max and value == int(value)):
                 raise Invalid(FieldError(f"{field}.{place}", value, rule))
     try:
         values = np.array(flat, np.float64)

@@ -58,6 +58,7 @@ SAME = [
     tensor(FLAT, datatype="FP64"),
     tensor(ROWS, datatype="FP16"),
     tensor(INTEGERS, datatype="INT8"),
+    tensor(FLAT, datatype="INT32"),
     tensor([INTEGERS[:3], INTEGERS[3:]], datatype="INT64"),
     tensor([[[1], [2], [3]], [[-1], [0], [5]]], [2, 3, 1], "INT32"),
     tensor(FLAT, [2, 1, 3]),
