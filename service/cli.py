@@ -143,11 +143,11 @@ def list_keys(data_dir: DataDirOption = None) -> None:
     """Lists keys: names, scopes and dates, never the keys themselves."""
     with _one_line_errors():
         engine = open_database(_settings(data_dir=data_dir))
-    table = Table("name", "scopes", "models", "created", "expires", "revoked")
+    table = Table("name", "scopes", "models", "created", "expires", "revoked", "a minute")
     with sessions(engine)() as session:
         for row in api_keys.all_keys(session):
             dates = map(_date, (row.created_at, row.expires_at, row.revoked_at))
-            table.add_row(row.name, row.scopes, row.models or "all", *dates)
+            table.add_row(row.name, row.scopes, row.models or "all", *dates, str(row.requests_per_minute or ""))
     Console().print(table)
 
 

@@ -11,18 +11,27 @@ from http import HTTPStatus
 from typing import ClassVar
 
 import h11
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.problems import Unavailable
 
 
 class BoundedH11(H11Protocol):
-    """slow_s: longest wait for a head, or for what is left of a body once its request was answered."""
+    """slow_s: longest wait for a head, or for what is left of a body once its request was answered.
+
+    most_connections: whoever comes beyond is told to come back.
+    """
 
     slow_s: ClassVar[float]
     most_head_bytes: ClassVar[int]
+    most_connections: ClassVar[int]
     _giving_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            self.app = _crowded
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,5 +96,13 @@ class BoundedH11(H11Protocol):
         self.transport.close()
 
 
-def bounded(*, slow_s: float, most_head_bytes: int) -> type[BoundedH11]:
-    return type("Bounded", (BoundedH11,), {"slow_s": slow_s, "most_head_bytes": most_head_bytes})
+async def _crowded(_: Scope, __: Receive, send: Send) -> None:
+    body = json.dumps(Unavailable("as many connections are open as may be; try later").as_json()).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"retry-after", b"1"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": Unavailable.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def bounded(*, slow_s: float, most_head_bytes: int, most_connections: int) -> type[BoundedH11]:
+    limits = {"slow_s": slow_s, "most_head_bytes": most_head_bytes, "most_connections": most_connections}
+    return type("Bounded", (BoundedH11,), limits)

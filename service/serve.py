@@ -111,9 +111,12 @@ def _run(settings: Settings, services: Services) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
-        http=bounded(slow_s=settings.slow_s, most_head_bytes=settings.max_header_bytes),
+        http=bounded(
+            slow_s=settings.slow_s,
+            most_head_bytes=settings.max_header_bytes,
+            most_connections=settings.max_connections,
+        ),
         h11_max_incomplete_event_size=settings.max_header_bytes,
-        limit_concurrency=settings.max_connections,
     )
     server = _Server(config, services.draining.set)
     try:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.catalog import Model
+from service.commands import audit
 from service.services import Services
 from service.spec import ModelSpec
 from service.stream import entries_added
@@ -45,6 +46,8 @@ async def create(
     caller.require("admin", name)
     spec = await run_sync(read_json, ModelSpec, await request.body())
     model, new = await run_sync(services.catalog.create, name, spec)
+    if new:
+        audit("create-model", model, caller)
     response.status_code = 201 if new else 200
     return await _resource(services, model)
 
@@ -68,6 +71,7 @@ async def delete(name: ModelName, services: Wired, caller: Authenticated) -> Non
     caller.require("admin", name)
     model = await services.catalog.get(name)
     await run_sync(services.catalog.delete, model)
+    audit("delete-model", model, caller)
 
 
 async def _resource(services: Services, model: Model) -> ModelResource:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
 
 from service.services import Services
 from tests.service.api import GOOD, JSON, learned, refused, standing
@@ -206,3 +207,15 @@ def test_unknown_paths_and_methods_are_problems_too(http: TestClient, method: st
     assert answer.status_code == answer.json()["status"] == status
     assert answer.json()["type"] == "about:blank"
     assert (status == 405) == ("allow" in answer.headers)
+
+
+def test_the_log_says_who_created_and_deleted_a_model(http: TestClient) -> None:
+    with capture_logs() as lines:
+        for _ in range(2):
+            http.put("/v1/models/m", json=SPEC)
+        http.delete("/v1/models/m")
+    audited = [line for line in lines if line["event"] == "audit"]
+    assert [(line["action"], line["model"], line["key"]) for line in audited] == [
+        ("create-model", "m", "test-admin"),
+        ("delete-model", "m", "test-admin"),
+    ]

@@ -148,7 +148,10 @@ def test_whoever_listens_to_events_is_not_hurried(server: Server) -> None:
 def test_there_are_only_so_many_connections(server: Server) -> None:
     opened = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) for _ in range(20)]
     try:
-        assert httpx.get(f"{server.url}/livez", trust_env=False).status_code == 503
+        answer = httpx.get(f"{server.url}/livez", trust_env=False)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:amstream:problem:unavailable"
+        assert answer.headers["Retry-After"] == "1"
     finally:
         for each in opened:
             each.close()
@@ -157,14 +160,15 @@ def test_there_are_only_so_many_connections(server: Server) -> None:
         assert time.monotonic() < deadline
 
 
-def test_another_host_is_refused(server: Server) -> None:
+def test_another_host_is_refused_but_for_probes(server: Server) -> None:
     with connected(server) as http:
         for host in ("amstream.example", "AMSTREAM.example:8707", f"127.0.0.1:{server.port}"):
-            assert http.get("/livez", headers={"Host": host}).status_code == 200
+            assert http.get("/v1/models", headers={"Host": host}).status_code == 200
         for host in ("evil.example", "amstream.example.evil", ""):
-            answer = http.get("/livez", headers={"Host": host})
+            answer = http.get("/v1/models", headers={"Host": host})
             assert answer.status_code == 421
             assert answer.json()["errors"][0]["value"] == host
+            assert http.get("/readyz", headers={"Host": host}).status_code == 200
 
 
 def test_the_log_has_neither_keys_nor_what_was_sent(server: Server) -> None:
