@@ -10,6 +10,9 @@ from service.problems import RequestTimeout
 
 LEAST_BYTES_PER_S = 16_384
 
+ANNOUNCING = (b"content-length", b"transfer-encoding")
+"""Without one of these headers there is no body."""
+
 
 class SlowBody:
     """ASGI middleware. Only the time that is spent waiting for the sender counts, not what the server makes of the parts.
@@ -25,7 +28,7 @@ class SlowBody:
         self._slow_s = slow_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not any(name in ANNOUNCING for name, _ in scope["headers"]):
             return await self._app(scope, receive, send)
         waited_s, received, complete = 0.0, 0, False
         now = asyncio.get_running_loop().time

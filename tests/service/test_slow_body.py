@@ -44,7 +44,8 @@ def read(sender: Sender, *, slow_s: float, busy_s: float = 0.0, after: int = 0) 
     async def send(_: Message) -> None:
         pass
 
-    asyncio.run(SlowBody(application, slow_s=slow_s)({"type": "http", "headers": []}, sender.receive, send))
+    scope = {"type": "http", "headers": [(b"transfer-encoding", b"chunked")]}
+    asyncio.run(SlowBody(application, slow_s=slow_s)(scope, sender.receive, send))
     return received
 
 
