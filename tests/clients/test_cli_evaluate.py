@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from amstream_client.cli.prequential import Prequential
+from amstream_client.cli.prequential import Prequential, PrequentialValues
 from amstream_client.testing import FakeService
 from amstream_client.wire import Predictions
 
@@ -78,3 +78,15 @@ def test_figures_are_those_of_their_definitions() -> None:
     # chance: a came twice of 4 and was said twice of 4
     assert figures.kappa == pytest.approx((0.25 - 0.25) / 0.75)
     assert figures.log_loss == pytest.approx((3 * 23 * math.log(2) - math.log(0.75)) / 4)
+
+
+def test_figures_of_a_regression_are_those_of_their_definitions() -> None:
+    seen = PrequentialValues()
+    assert math.isnan(seen.figures().mae)
+    seen.add([1.0, 3.0], None)  # nothing is known yet: all say 0
+    seen.add([2.0, 6.0], [2.0, 4.0])
+    figures = seen.figures()
+    assert (figures.samples, figures.mae, figures.rmse) == (4, 6 / 4, math.sqrt(14 / 4))
+    assert figures.no_change == (1 + 3 + 1 + 3) / 4  # after 0, then after 3
+    assert figures.mean == (1 + 3 + 0 + 4) / 4  # after 0, then after 2
+    assert figures.r2 == pytest.approx(1 - 14 / ((1 + 9 + 4 + 36) - 4 * 3**2))

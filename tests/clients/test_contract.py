@@ -195,12 +195,43 @@ def use_every_command(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run("watch", model, "--count", 2, "--every", 0.1)["model"] == model
     assert run("models", "promote", shadow)["model"] == model
 
+    use_tracked_commands(run, model, tmp_path)
+    use_regression_commands(run, f"values-{model}"[:63], tmp_path)
+
     created = run("api-keys", "create", f"key-{model}"[:63], "--scope", "predict", "--model", model)
     assert created["id"] in {key["id"] for key in run("api-keys", "list")}
     assert run("api-keys", "revoke", created["id"]) == {"revoked": created["id"]}
     assert {finding["state"] for finding in run("doctor")} == {"good"}
     for each in (shadow, model):
         assert run("models", "delete", each, "--yes") == {"deleted": each}
+
+
+def use_tracked_commands(run: Callable[..., Any], model: str, tmp_path: Path) -> None:
+    first = run("predict", model, "--x", "1,2", "--track")["id"]
+    second, third = (row["id"] for row in run("predict", model, tmp_path / "data.npz", "--track")["predictions"][:2])
+    assert run("tracked", "label", model, first, "a")["repeated"] is False
+    assert run("tracked", "label", model, first, "b", "--correct")["corrected"] is True
+    (tmp_path / "labels.csv").write_text(f"id,label\n{second},a\n{third},b\n{first},b\n")
+    labelled = run("tracked", "labels", model, tmp_path / "labels.csv", "--batch", 2)
+    assert [(one["id"], one["repeated"]) for one in labelled] == [(second, False), (third, False), (first, True)]
+    assert run("tracked", "show", model, third)["outcome"]["label"] == "b"
+
+
+def use_regression_commands(run: Callable[..., Any], model: str, tmp_path: Path) -> None:
+    words = "--task regression --features age,size --hidden 8 --block-size 4"
+    assert run("models", "create", model, *words.split())["spec"]["targets"] == 1
+    rows = "".join(f"{number / 2},{number},\n" for number in range(12))
+    (tmp_path / "data.csv").write_text("price,size,age\n" + rows)
+    evaluated = run("evaluate", model, tmp_path / "data.csv")
+    assert evaluated["samples"] == 12
+    assert evaluated["no_change"] > 0
+    assert run("learn", model, tmp_path / "data.csv", "--label", "price", "--wait")["accepted"] == 12
+    predicted = run("predict", model, tmp_path / "data.csv", "--label", "price")
+    assert (predicted["samples"], predicted["predictions"][3]["actual"]) == (12, 1.5)
+    assert predicted["mae"] > 0
+    assert isinstance(run("predict", model, "--x", "1,2")["value"], float)
+    assert run("metrics", model)["overall"]["mae"] > 0
+    assert run("models", "delete", model, "--yes") == {"deleted": model}
 
 
 def use_every_call(client: Client, tmp_path: Path) -> None:

@@ -122,3 +122,33 @@ def test_a_file_is_read_as_it_is_consumed(tmp_path: Path) -> None:
     path.write_text("1,2,a\n" * 50_000 + "bad\n")
     first = next(read_batches(path, layout(), 10))
     assert first.share_read < 0.5
+
+
+NAMED = Layout(2, "string", None, None, None, features=["age", "size"])
+
+
+def test_columns_are_found_by_the_names_of_the_features(tmp_path: Path) -> None:
+    (batch,) = read(tmp_path, "kind,size,age\na,1,2\n", NAMED)
+    assert (batch.x.tolist(), batch.y) == ([[2, 1]], ["a"])
+    named = Layout(2, "string", None, "kind", "w", features=["age", "size"])
+    (batch,) = read(tmp_path, "note,w,age,size,kind\nx,3,2,1,a\n", named)
+    assert (batch.x.tolist(), batch.y, batch.weight) == ([[2, 1]], ["a"], [3])
+    (batch,) = read(tmp_path, "size,age\n1,2\n", NAMED)
+    assert (batch.x.tolist(), batch.y) == ([[2, 1]], None)
+
+
+def test_a_file_without_a_header_goes_by_position_also_where_features_have_names(tmp_path: Path) -> None:
+    (batch,) = read(tmp_path, "2,1,a\n", NAMED)
+    assert (batch.x.tolist(), batch.y) == ([[2, 1]], ["a"])
+
+
+def test_a_feature_without_its_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match="not so for 'age'"):
+        list(read(tmp_path, "kind,size,aeg\na,1,2\n", NAMED))
+
+
+def test_values_of_a_regression_are_numbers(tmp_path: Path) -> None:
+    (batch,) = read(tmp_path, "1,2,3.5\n", Layout(2, None, None, None, None))
+    assert batch.y == [3.5]
+    with pytest.raises(DataFileError, match="the value is missing"):
+        list(read(tmp_path, "1,2,nan\n", Layout(2, None, None, None, None)))

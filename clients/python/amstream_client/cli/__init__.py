@@ -2,7 +2,7 @@
 
 import typer
 
-from amstream_client.cli import api_keys, hyperparameters, models, snapshots
+from amstream_client.cli import api_keys, hyperparameters, models, snapshots, tracked
 from amstream_client.cli.doctor import doctor
 from amstream_client.cli.evaluate import evaluate
 from amstream_client.cli.events import events
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(hyperparameters.app, name="hyperparameters")
     app.command()(learn)
     app.command()(predict)
+    app.add_typer(tracked.app, name="tracked")
     app.command()(evaluate)
     app.command()(metrics)
     app.command()(events)

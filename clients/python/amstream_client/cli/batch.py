@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amstream_client.errors import AmstreamError
-from amstream_client.wire import Label, LabelType, Spec
+from amstream_client.wire import Label, LabelType, Spec, Target
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -25,37 +25,35 @@ class Layout:
     """What the file should hold."""
 
     inputs: int
-    label_type: LabelType
+    label_type: LabelType | None  # None: numbers, for regression
     classes: Collection[Label] | None  # None: any label of that type
     label: str | None  # names of columns; None: by position
     weight: str | None
+    features: Sequence[str] | None = None  # names of columns, where the model names its features
 
     @classmethod
     def to_learn(cls, spec: Spec, label: str | None, weight: str | None) -> Layout:
+        """Raises: AmstreamError for a model with several targets."""
+        if (spec.get("targets") or 1) > 1:
+            raise AmstreamError("samples with several targets are not read from files: use the Python client")
         classes = spec["classes"]
-        may_come = (spec.get("max_classes") or 0) > len(classes)
-        return cls(spec["inputs"], _label_type(spec), None if may_come else frozenset(classes), label, weight)
+        any_label = not classes or (spec.get("max_classes") or 0) > len(classes)
+        known = None if any_label else frozenset(classes)
+        return cls(spec["inputs"], spec["label_type"], known, label, weight, spec.get("features"))
 
     @classmethod
     def to_predict(cls, spec: Spec, label: str | None) -> Layout:
-        return cls(spec["inputs"], _label_type(spec), None, label, None)
+        return cls(spec["inputs"], spec["label_type"], None, label, None, spec.get("features"))
 
 
 @dataclass(frozen=True)
 class Batch:
     x: NDArray[np.float32]  # (n, inputs), NaN where a value is missing
-    y: list[Label] | None
+    y: list[Target] | None
     weight: list[float] | None
     first_row: int
     last_row: int
     share_read: float  # of the file, to 1.0
-
-
-def _label_type(spec: Spec) -> LabelType:
-    label_type = spec["label_type"]
-    if label_type is None:
-        raise AmstreamError(f"models of the task {spec['task']!r} are not read from files yet")
-    return label_type
 
 
 def to_number(text: str) -> float:
@@ -71,11 +69,16 @@ def to_number(text: str) -> float:
     return number
 
 
-def to_label(value: str | float | bool, layout: Layout) -> Label:
-    """Raises ValueError when it is not a label of the model."""
+def to_target(value: str | float | bool, layout: Layout) -> Target:
+    """Raises ValueError when it is not a label of the model, or for regression no value."""
     text = str(value).strip()
     if not text:
         raise ValueError("the label is missing")
+    if layout.label_type is None:
+        number = to_number(text)
+        if math.isnan(number):
+            raise ValueError("the value is missing")
+        return number
     label = _typed_label(text, layout.label_type)
     if label is None:
         raise ValueError(f"{text!r} is not a label of type {layout.label_type}")

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from amstream_client.cli.batch import Batch, DataFileError, Layout, to_label, to_number
+from amstream_client.cli.batch import Batch, DataFileError, Layout, to_number, to_target
 
 Value = TypeVar("Value")
 Record = tuple[int, list[str]]  # row number, fields
@@ -59,6 +59,8 @@ def _columns(path: Path, first: Record, layout: Layout) -> _Columns:
     names = [field.strip() for field in fields]
     label, weight = (_named(path, row, names, name) for name in (layout.label, layout.weight))
     features = [column for column in range(len(fields)) if column not in (label, weight)]
+    if layout.features is not None and (label is not None or _is_header([fields[column] for column in features])):
+        return _by_name(path, names, layout, label, weight)
     if label is None and len(features) == layout.inputs + 1:
         label = features.pop()
     if len(features) != layout.inputs:
@@ -69,6 +71,19 @@ def _columns(path: Path, first: Record, layout: Layout) -> _Columns:
     has_header = layout.label is not None or layout.weight is not None or _is_header([fields[i] for i in features])
     shown = [f"'{name}'" for name in names] if has_header else [str(i) for i in range(1, len(fields) + 1)]
     return _Columns(shown, features, label, weight, has_header)
+
+
+def _by_name(path: Path, names: list[str], layout: Layout, label: int | None, weight: int | None) -> _Columns:
+    """Columns in any order, as the model names its features; of others, the only one is the label, unless it is named."""
+    wanted = layout.features or ()
+    missing = [name for name in wanted if names.count(name) != 1]
+    if missing:
+        raise DataFileError(f"{path}: needs one column for each feature of the model; not so for '{missing[0]}'")
+    others = [column for column, name in enumerate(names) if name not in wanted and column != weight]
+    if label is None and len(others) == 1:
+        [label] = others
+    features = [names.index(name) for name in wanted]
+    return _Columns([f"'{name}'" for name in names], features, label, weight, has_header=True)
 
 
 def _named(path: Path, row: int, names: list[str], name: str | None) -> int | None:
@@ -108,7 +123,7 @@ def _batch(path: Path, part: list[Record], columns: _Columns, layout: Layout, sh
     label, weight = columns.label, columns.weight
     return Batch(
         x=np.array(x, dtype=np.float32),
-        y=None if label is None else [convert(record, label, lambda text: to_label(text, layout)) for record in part],
+        y=None if label is None else [convert(record, label, lambda text: to_target(text, layout)) for record in part],
         weight=None if weight is None else [convert(record, weight, _to_weight) for record in part],
         first_row=part[0][0],
         last_row=part[-1][0],

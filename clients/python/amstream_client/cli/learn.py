@@ -18,7 +18,7 @@ from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches, sha256_of
 from amstream_client.cli.output import JsonOption, console, print_json
 from amstream_client.client import Client
-from amstream_client.errors import AmstreamError, Invalid, Unavailable
+from amstream_client.errors import AmstreamError, Invalid, Unavailable, WrongTask
 
 RETRIES = 6  # about 5 s: a service that restarts does not end a long run
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -155,6 +155,8 @@ def wait_until_learned(client: Client, model: str, inputs: int, entry: str) -> N
         try:
             client.predict(model, probe, min_entry=entry)
             return
+        except WrongTask:
+            return  # an answer all the same, by a version that has learned the entry
         except Unavailable:
             reached = client.model(model).model_version
             if reached == version:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from amstream_client.cli.batch import Batch, DataFileError, Layout, to_label
+from amstream_client.cli.batch import Batch, DataFileError, Layout, to_target
 from amstream_client.payload import to_matrix
 
 Value = TypeVar("Value")
@@ -33,7 +33,7 @@ def read_npz(path: Path, layout: Layout, size: int) -> Iterator[Batch]:
             rows = to_matrix(x[start:end])
         except ValueError as error:
             raise DataFileError(f"{path}, rows {start + 1} to {end}: {error}") from error
-        y = None if labels is None else _convert(path, labels, start, end, lambda value: to_label(value, layout))
+        y = None if labels is None else _convert(path, labels, start, end, lambda value: to_target(value, layout))
         weight = None if weights is None else _convert(path, weights, start, end, float)
         yield Batch(rows, y, weight, start + 1, end, end / len(x))
 

@@ -3,33 +3,73 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from amstream_client.cli.arguments import ModelArgument
-from amstream_client.cli.batch import DataFileError, Layout, to_number
+from amstream_client.cli.batch import Batch, DataFileError, Layout, to_number
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches
 from amstream_client.cli.output import JsonOption, print_json, print_table
 from amstream_client.client import Client
-from amstream_client.wire import Label, Prediction
+from amstream_client.payload import to_matrix
+from amstream_client.wire import Label, Target
 
 ROWS_ON_SCREEN = 20
 
 
 @dataclass(frozen=True)
 class Row:
+    """One sample. probabilities: by class, None for a value; actual: None where the file has no labels; id: if tracked."""
+
     number: int
-    prediction: Prediction
-    actual: Label | None  # None where the file has no labels
+    said: Target
+    probabilities: list[float] | None
+    actual: Target | None
+    id: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        known = {} if self.actual is None else {"actual": self.actual}
+        tracked = {} if self.id is None else {"id": self.id}
+        if self.probabilities is None:
+            return {"value": self.said, **known, **tracked}
+        return {"label": self.said, **known, "probabilities": self.probabilities, **tracked}
+
+
+@dataclass
+class Answers:
+    """Rows as they come, and what they add up to."""
+
+    rows: Iterator[Row]
+    classes: list[Label] | None = None  # None: of a regression
+    model_version: int = 0
+    samples: int = 0
+    labelled: int = 0
+    right: int = 0
+    error: float = 0.0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.samples += 1
+            self.labelled += row.actual is not None
+            if row.actual is not None and row.probabilities is None:
+                self.error += abs(_number(row.actual) - _number(row.said))
+            else:
+                self.right += row.actual == row.said
+            yield row
 
     @property
-    def probability(self) -> float:
-        return max(self.prediction.probabilities)
+    def accuracy(self) -> float | None:
+        return self.right / self.labelled if self.labelled and self.classes is not None else None
+
+    @property
+    def mae(self) -> float | None:
+        return self.error / self.labelled if self.labelled and self.classes is None else None
 
 
 def predict(
@@ -48,11 +88,14 @@ def predict(
         Path | None, typer.Option(metavar="FILE.csv", help="Write every prediction and probability here.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples per request.")] = 256,
+    track: Annotated[
+        bool, typer.Option("--track", help="Keep the predictions, by IDs, for labels that come later: `tracked`.")
+    ] = False,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict a file, or one sample. Predicting changes nothing in the model.
+    """Predict a file, or one sample: labels, or values of a regression. Predicting changes nothing in the model.
 
     \b
     Examples:
@@ -66,12 +109,21 @@ def predict(
     if file is not None and output is not None and output.resolve() == file.resolve():
         raise typer.BadParameter("--output would overwrite FILE")
     with connected(context, url, key) as client:
+        spec = client.model(model).spec
+        regression = spec.get("task") == "regression"
         if x is not None:
-            _show_one(client.predict_one(model, _parse_x(x)), as_json)
-        elif file is not None:
-            layout = Layout.to_predict(client.model(model).spec, label)
-            rows = _predict_rows(client, model, file, layout, batch)
-            _show(rows if output is None else _written(rows, output), as_json, complete=output is None)
+            batches: Iterator[Batch] = iter([Batch(to_matrix([_parse_x(x)]), None, None, 1, 1, 1.0)])
+        else:
+            batches = read_batches(cast(Path, file), Layout.to_predict(spec, label), batch)
+        answers = Answers(iter(()))
+        predicts = _values if regression else _one_label if x is not None and not track else _labels
+        answers.rows = predicts(client, model, batches, track, answers)
+        if x is not None:
+            _show_one(answers, as_json)
+        elif output is not None:
+            _show(answers, _written(answers, output), as_json, complete=False)
+        else:
+            _show(answers, iter(answers), as_json, complete=True)
 
 
 def _parse_x(text: str) -> list[float]:
@@ -81,68 +133,89 @@ def _parse_x(text: str) -> list[float]:
         raise typer.BadParameter(f"--x: {error}") from error
 
 
-def _predict_rows(client: Client, model: str, file: Path, layout: Layout, size: int) -> Iterator[Row]:
+def _labels(client: Client, model: str, batches: Iterator[Batch], track: bool, answers: Answers) -> Iterator[Row]:
     number = 0
-    for batch in read_batches(file, layout, size):
-        answer = client.predict(model, batch.x)
-        actual = batch.y if batch.y is not None else [None] * len(batch.x)
-        for label, probabilities, known in zip(answer.labels, answer.probabilities, actual, strict=True):
+    for batch in batches:
+        found = client.predict(model, batch.x, track=track)
+        answers.classes, answers.model_version = found.classes, found.model_version
+        known, ids = batch.y or repeat(None), found.ids or repeat(None)
+        for said, probabilities, actual, one in zip(found.labels, found.probabilities, known, ids, strict=False):
             number += 1
-            prediction = Prediction(label, probabilities, answer.classes, answer.model_version, answer.applied_entry)
-            yield Row(number, prediction, known)
+            yield Row(number, said, probabilities, actual, one)
 
 
-def _written(rows: Iterator[Row], path: Path) -> Iterator[Row]:
+def _one_label(client: Client, model: str, batches: Iterator[Batch], track: bool, answers: Answers) -> Iterator[Row]:
+    [batch] = batches
+    found = client.predict_one(model, batch.x[0])
+    answers.classes, answers.model_version = found.classes, found.model_version
+    yield Row(1, found.label, found.probabilities, None, None)
+
+
+def _values(client: Client, model: str, batches: Iterator[Batch], track: bool, answers: Answers) -> Iterator[Row]:
+    number = 0
+    for batch in batches:
+        found = client.predict_values(model, batch.x, track=track)
+        answers.model_version = found.model_version
+        values: Sequence[Target] = found.values
+        for said, actual, one in zip(values, batch.y or repeat(None), found.ids or repeat(None), strict=False):
+            number += 1
+            yield Row(number, said, None, actual, one)
+
+
+def _number(target: Target) -> float:
+    """Files hold one target."""
+    return float(cast(float, target))
+
+
+def _written(answers: Answers, path: Path) -> Iterator[Row]:
     """Passes the rows on after writing them."""
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            for row in rows:
+            for row in answers:
+                known = row.actual is not None
+                tracked = row.id is not None
                 if row.number == 1:
-                    actual = [] if row.actual is None else ["actual"]
-                    writer.writerow(["predicted", *actual, *(f"p({label})" for label in row.prediction.classes)])
-                actual = [] if row.actual is None else [str(row.actual)]
-                writer.writerow([row.prediction.label, *actual, *row.prediction.probabilities])
+                    columns = ["id"] * tracked + ["predicted"] + ["actual"] * known
+                    writer.writerow([*columns, *(f"p({label})" for label in answers.classes or ())])
+                written = [row.id] * tracked + [row.said] + [str(row.actual)] * known
+                writer.writerow([*written, *(row.probabilities or ())])
                 yield row
     except OSError as error:
         raise DataFileError(f"{path}: {error.strerror}") from error
 
 
-def _show(rows: Iterator[Row], as_json: bool, *, complete: bool) -> None:
-    samples = correct = labelled = version = 0
-    shown: list[Row] = []
-    for row in rows:
-        samples += 1
-        labelled += row.actual is not None
-        correct += row.actual == row.prediction.label
-        version = row.prediction.model_version
-        if complete and (as_json or len(shown) < ROWS_ON_SCREEN):
-            shown.append(row)
-    accuracy = correct / labelled if labelled else None
+def _show(answers: Answers, rows: Iterator[Row], as_json: bool, *, complete: bool) -> None:
+    shown = [row for row in rows if complete and (as_json or row.number <= ROWS_ON_SCREEN)]
+    worth = {"mae": answers.mae} if answers.classes is None else {"accuracy": answers.accuracy}
     if as_json:
-        summary = {"samples": samples, "accuracy": accuracy, "model_version": version}
-        print_json(summary | ({"predictions": [_row_json(row) for row in shown]} if complete else {}))
+        summary = {"samples": answers.samples, **worth, "model_version": answers.model_version}
+        print_json(summary | ({"predictions": [row.as_json() for row in shown]} if complete else {}))
         return
     if complete:
+        tracked = any(row.id is not None for row in shown)
         print_table(
-            ("sample", "predicted", "probability", "actual"),
-            ((row.number, row.prediction.label, f"{row.probability:.4f}", row.actual) for row in shown),
+            ("sample", "predicted", "probability", "actual", *["id"] * tracked),
+            ((row.number, row.said, _probability(row), row.actual, *[row.id] * tracked) for row in shown),
         )
-        if samples > len(shown):
-            typer.echo(f"… and {samples - len(shown)} more; --output FILE.csv has them all")
-    known = "" if accuracy is None else f", accuracy {accuracy:.4f}"
-    typer.echo(f"{samples} samples{known}, model version {version}")
+        if answers.samples > len(shown):
+            typer.echo(f"… and {answers.samples - len(shown)} more; --output FILE.csv has them all")
+    known = "".join(f", {name} {value:.4f}" for name, value in worth.items() if value is not None)
+    typer.echo(f"{answers.samples} samples{known}, model version {answers.model_version}")
 
 
-def _row_json(row: Row) -> dict[str, Any]:
-    known = {} if row.actual is None else {"actual": row.actual}
-    return {"label": row.prediction.label, **known, "probabilities": row.prediction.probabilities}
+def _probability(row: Row) -> str | None:
+    return None if row.probabilities is None else f"{max(row.probabilities):.4f}"
 
 
-def _show_one(prediction: Prediction, as_json: bool) -> None:
+def _show_one(answers: Answers, as_json: bool) -> None:
+    [row] = answers
     if as_json:
-        print_json(asdict(prediction))
+        classes = {} if answers.classes is None else {"classes": answers.classes}
+        print_json(row.as_json() | classes | {"model_version": answers.model_version})
         return
-    ranked = sorted(zip(prediction.probabilities, prediction.classes, strict=True), key=lambda pair: -pair[0])
-    print_table(("class", "probability"), ((label, f"{probability:.4f}") for probability, label in ranked))
-    typer.echo(f"predicted {prediction.label}, model version {prediction.model_version}")
+    if row.probabilities is not None and answers.classes is not None:
+        ranked = sorted(zip(row.probabilities, answers.classes, strict=True), key=lambda pair: -pair[0])
+        print_table(("class", "probability"), ((label, f"{probability:.4f}") for probability, label in ranked))
+    tracked = "" if row.id is None else f", tracked as {row.id}"
+    typer.echo(f"predicted {row.said}, model version {answers.model_version}{tracked}")

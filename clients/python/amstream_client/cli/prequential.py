@@ -65,3 +65,50 @@ class Prequential:
             no_change=self._same / self.samples,
             majority=self._majority / self.samples,
         )
+
+
+@dataclass(frozen=True)
+class ValueFigures:
+    """Of a regression. no_change and mean are absolute errors; NaN while there are no samples, r2 while all are equal."""
+
+    samples: int
+    mae: float
+    rmse: float
+    r2: float
+    no_change: float
+    mean: float
+
+
+class PrequentialValues:
+    """As `Prequential`, of a regression with one target. Before anything is known, all predict 0."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._absolute = self._squared = self._same = self._mean = 0.0
+        self._sum = self._sum_of_squares = self._last = 0.0
+
+    def add(self, values: Sequence[float], predictions: Sequence[float] | None) -> None:
+        before = self._sum / max(self.samples, 1)
+        for value, said in zip(values, predictions or [0.0] * len(values), strict=True):
+            self._absolute += abs(value - said)
+            self._squared += (value - said) ** 2
+            self._same += abs(value - self._last)
+            self._mean += abs(value - before)
+        self._sum += math.fsum(values)
+        self._sum_of_squares += math.fsum(value * value for value in values)
+        self._last = values[-1]
+        self.samples += len(values)
+
+    def figures(self) -> ValueFigures:
+        n = self.samples
+        if not n:
+            return ValueFigures(0, *[math.nan] * 5)
+        variance = self._sum_of_squares / n - (self._sum / n) ** 2
+        return ValueFigures(
+            samples=n,
+            mae=self._absolute / n,
+            rmse=math.sqrt(self._squared / n),
+            r2=1 - self._squared / n / variance if variance > 0 else math.nan,
+            no_change=self._same / n,
+            mean=self._mean / n,
+        )
