@@ -47,6 +47,11 @@ class Script:
         return answer
 
 
+def restarts() -> list[httpx.Response | Exception]:
+    """A stream that ends, and a service that takes about 20 s to come back."""
+    return [httpx.Response(200, headers=STREAM, content=message(1)), *[httpx.ConnectError("refused")] * 8]
+
+
 def gone() -> httpx.Response:
     return problem(404, "unknown-model", "there is no model 'iris'")
 
@@ -85,13 +90,24 @@ def test_what_was_missed_is_told() -> None:
     assert [(event.id, event.kind) for event in heard] == [(None, "missed"), ("9-0", "learned")]
 
 
-def test_retries_count_anew_once_the_service_answered() -> None:
-    lost = httpx.ConnectError("refused")
-    stream = httpx.Response(200, headers=STREAM, content=message(1))
-    script = Script(lost, lost, stream, lost, lost, lost)
+def test_patience_counts_anew_once_the_service_answered() -> None:
+    script = Script(*restarts(), *restarts(), httpx.Response(200, headers=STREAM, content=message(3)), gone())
+    assert numbers(script.client().events("iris", patience_s=30)) == [1, 1, 3]
+    assert sum(script.slept) > 30
+
+
+def test_patience_ends() -> None:
+    script = Script(httpx.Response(200, headers=STREAM, content=message(1)), *[httpx.ConnectError("refused")] * 100)
     heard: list[Event] = []
     with pytest.raises(ConnectionFailed):
-        heard.extend(script.client(retries=2).events("iris"))
+        heard.extend(script.client().events("iris", patience_s=30))
+    assert 30 <= sum(script.slept) <= 45
+
+
+def test_a_service_that_never_answered_is_given_up_after_the_retries() -> None:
+    script = Script(*[httpx.ConnectError("refused")] * 3)
+    with pytest.raises(ConnectionFailed):
+        next(script.client(retries=2).events("iris"))
     assert script.answers == []
 
 

@@ -130,12 +130,15 @@ class Client:
             return False
         return True
 
-    def events(self, model: str, *, after: str | None = None) -> Generator[Event, None, None]:
+    def events(
+        self, model: str, *, after: str | None = None, patience_s: float = 300.0
+    ) -> Generator[Event, None, None]:
         """What happens to the model, from now on, or after an event that was seen; "0-0": from the oldest that is kept.
 
-        Goes on where it was through lost connections and restarts, and ends when the model is deleted.
+        Goes on where it was through lost connections and restarts that take at most `patience_s` each, and ends when the
+        model is deleted.
         """
-        listening = Listening(model, after, retries=self._retries, timeout_s=self._timeout_s)
+        listening = Listening(model, after, retries=self._retries, patience_s=patience_s, timeout_s=self._timeout_s)
         pause_s: float | None = 0.0
         while pause_s is not None:
             self._sleep(pause_s)

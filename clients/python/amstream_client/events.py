@@ -12,7 +12,7 @@ from httpx_sse import ServerSentEvent
 
 from amstream_client.call import model_path
 from amstream_client.errors import ApiError, ConnectionFailed, NotFound, Unavailable, UnexpectedAnswer
-from amstream_client.retry import Attempts
+from amstream_client.retry import Attempts, backoff_s
 
 SILENCE_S = 60.0  # the service says something every 15 s
 PAUSE_S = 1.0  # after a stream that the service ended
@@ -32,15 +32,22 @@ class Event:
 
 
 class Listening:
-    """Goes on after the last event that came, through lost connections and restarts, until the model is deleted."""
+    """Goes on after the last event that came, through lost connections and restarts, until the model is deleted.
 
-    def __init__(self, model: str, after: str | None, *, retries: int, timeout_s: float) -> None:
+    Args:
+        retries: until it begins to listen
+        patience_s: how long it tries to go on, once it has listened
+    """
+
+    def __init__(self, model: str, after: str | None, *, retries: int, patience_s: float, timeout_s: float) -> None:
         self._path = model_path(model, "events")
         self._after = after
-        self._retries = retries
+        self._patience_s = patience_s
         self._timeout = httpx.Timeout(timeout_s, read=max(timeout_s, SILENCE_S))
         self._attempts = Attempts(repeatable=True, retries=retries)
         self._heard_before = False
+        self._lost = 0
+        self._waited_s = 0.0
 
     def request_arguments(self) -> dict[str, Any]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
@@ -53,7 +60,8 @@ class Listening:
         if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
             raise UnexpectedAnswer(f"{response.url} answered something that is no stream of events")
         self._heard_before = True
-        self._attempts = Attempts(repeatable=True, retries=self._retries)
+        self._lost = 0
+        self._waited_s = 0.0
 
     def hear(self, message: ServerSentEvent) -> Event | None:
         """None for a message that tells only where the listener is. Raises: UnexpectedAnswer."""
@@ -75,6 +83,14 @@ class Listening:
             return PAUSE_S
         if isinstance(failure, NotFound) and self._heard_before:
             return None
-        if isinstance(failure, Unavailable | ConnectionFailed):
+        if not isinstance(failure, Unavailable | ConnectionFailed):
+            raise failure
+        if not self._heard_before:
             return self._attempts.pause_s(failure)
-        raise failure
+        if self._waited_s >= self._patience_s:
+            raise failure
+        asked_s = (failure.retry_after_s or 0.0) if isinstance(failure, Unavailable) else 0.0
+        pause_s = asked_s + backoff_s(self._lost)
+        self._lost += 1
+        self._waited_s += pause_s
+        return pause_s

@@ -58,4 +58,10 @@ def events(
 
 
 def describe(data: Mapping[str, Any]) -> str:
-    return "  ".join(f"{name} {value}" for name, value in data.items() if value is not None)
+    return "  ".join(f"{name} {_text(value)}" for name, value in data.items() if value is not None)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_text(inner)}' for name, inner in value.items())})"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

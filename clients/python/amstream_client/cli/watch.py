@@ -68,9 +68,12 @@ def watch(
                 for _ in _looks(client, watched, every, count):
                     print_json(_as_json(watched))
                 return
-            with Live(view(watched), console=console(), auto_refresh=False) as live:
+            screen = console()
+            with Live(view(watched), console=screen, auto_refresh=False) as live:
                 for _ in _looks(client, watched, every, count):
                     live.update(view(watched), refresh=True)
+            if not screen.is_terminal:
+                typer.echo()
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
