@@ -44,15 +44,18 @@ class EventLog:
         self._client.xadd(self._key, {"kind": kind, "data": json.dumps(data)}, maxlen=KEPT, approximate=True)
 
 
-async def listen(client: redis.asyncio.Redis, model_id: str, after: EntryId | None) -> AsyncGenerator[Event | None]:
-    """Events after one of them, or from now on; None whenever nothing has come for BLOCK_MS.
+async def newest(client: redis.asyncio.Redis, model_id: str) -> EntryId:
+    """The last event until now, to listen from now on. Raises: RedisError."""
+    found: Any = await client.xrevrange(keys.events(model_id), count=1)
+    return EntryId.parse(found[0][0]) if found else ORIGIN
+
+
+async def listen(client: redis.asyncio.Redis, model_id: str, after: EntryId) -> AsyncGenerator[Event | None]:
+    """Events after one of them; None whenever nothing has come for BLOCK_MS.
 
     A listener that is slower than the events, or comes back late, is told by `missed`. Raises: RedisError.
     """
     key = keys.events(model_id)
-    if after is None:
-        newest: Any = await client.xrevrange(key, count=1)
-        after = EntryId.parse(newest[0][0]) if newest else ORIGIN
     while True:
         if await _is_behind(client, key, after):
             yield Event(None, "missed", {"after": str(after)})

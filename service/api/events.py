@@ -13,7 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.catalog import Model
 from service.entry_id import EntryId
-from service.events import listen
+from service.events import listen, newest
 from service.problems import FieldError, Invalid, Unavailable, UnknownModel
 from service.services import Services
 
@@ -31,8 +31,11 @@ class Listener:
     async def events(self) -> AsyncGenerator[ServerSentEvent]:
         """Until the model is deleted, Redis goes away or this process ends; whoever listens comes back with the last ID."""
         try:
-            async with aclosing(listen(self.services.async_redis, self.model.id, self.after)) as found:
-                yield ServerSentEvent(comment="listening")
+            client = self.services.async_redis
+            after = await newest(client, self.model.id) if self.after is None else self.after
+            async with aclosing(listen(client, self.model.id, after)) as found:
+                # with an ID, so that whoever loses the connection before the first event misses none either
+                yield ServerSentEvent(comment="listening", id=str(after))
                 async for event in found:
                     if self.services.draining.is_set():
                         return

@@ -56,6 +56,8 @@ def heard(api: httpx.Client, model: str, until: str, last_event_id: str | None =
     found = []
     with connect_sse(api, "GET", f"{model}/events", headers=headers) as source:
         for event in source.iter_sse():
+            if not event.data:  # tells where the listener is, and is no event
+                continue
             found.append(event)
             if event.event == until:
                 break
@@ -89,6 +91,17 @@ def test_listening_goes_on_after_the_last_event_that_was_seen(api: httpx.Client,
     assert [event.id for event in whole] == [event.id for event in first[: len(whole)]]
 
 
+def test_whoever_listens_is_told_from_where_on(api: httpx.Client, model: str) -> None:
+    post(api, model, ["a", "b"] * 4)
+    last = heard(api, model, "checkpoint")[-1]
+    with connect_sse(api, "GET", f"{model}/events") as source:
+        where = next(source.iter_sse())
+    assert EntryId.parse(where.id) >= EntryId.parse(last.id)
+    assert where.data == ""
+    post(api, model, ["a", "c"] * 4, seed=1)
+    assert json.loads(heard(api, model, "new-class", last_event_id=where.id)[-1].data)["label"] == "c"
+
+
 def test_restores_and_dead_letters_are_told(api: httpx.Client, model: str, server: Server) -> None:
     post(api, model, ["a", "b"] * 4)
     assert api.post(f"{model}/snapshots", json={"name": "s"}).status_code == 201
@@ -119,9 +132,10 @@ def test_events_that_are_gone_are_missed_loudly(api: httpx.Client, model: str, s
     for number in range(2 * KEPT):
         log.say("learned", number=number)
     early = EntryId.parse(heard(api, model, "learned")[0].id)
-    found = heard(api, model, "learned", last_event_id=f"{early.ms - 1000}-0")
+    long_ago = f"{early.ms - 1000}-0"
+    found = heard(api, model, "learned", last_event_id=long_ago)
     assert kinds(found) == ["missed", "learned"]
-    assert found[0].id == ""
+    assert found[0].id == long_ago
     client.close()
 
 

@@ -21,7 +21,7 @@ PAUSE_S = 1.0  # after a stream that the service ended
 @dataclass(frozen=True)
 class Event:
     """Args:
-    id: its place among the events, to go on after; None where it has none
+    id: its place among the events, to go on after; of `missed`, the place before what is gone
     kind: learned, checkpoint, drift, new-class, adopted, dead-letter; or missed: some are gone that came here
     data: what there is to say; an event may come twice, and names the entry that it is about
     """
