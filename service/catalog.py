@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -119,9 +119,12 @@ class Catalog:
         with self._sessions() as session:
             return [_model(row) for row in models.shadows(session, model.id)]
 
-    def list(self) -> Sequence[Model]:
+    def list(
+        self, *, after: str | None = None, most: int = 1000, among: Collection[str] | None = None
+    ) -> Sequence[Model]:
+        """By name. Args: after: a name; among: which there may be, None for all."""
         with self._sessions() as session:
-            return [_model(row) for row in models.all_models(session)]
+            return [_model(row) for row in models.page(session, after=after, most=most, among=among)]
 
     def create(self, name: str, spec: ModelSpec) -> tuple[Model, bool]:
         """The model, and whether it is new.

@@ -1,6 +1,7 @@
 """What an entry of the stream holds, and its bytes: one msgpack map with a format version.
 
 samples   {"v": 1, "kind": "samples", "n": n, "x": float32 little-endian row-major, "y": [labels], "w": float32 or nil;
+           where it is known when they happened also "t": float64, seconds since 1970, NaN where it is not;
            of labels that came later also "p": float64, what was predicted, "was": [labels that are corrected, nil for none]}
 snapshot  {"v": 1, "kind": "snapshot", "name": NAME, "by": API key's id}
 adopt     {"v": 1, "kind": "adopt", "state": STATE ID, "source": what it is, for people, "by": API key's id,
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 from models import Label
 
 VERSION = 1
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""When a sample may have happened, seconds since 1970: the years 1 to 9999."""
 Target = Label | float | Sequence[float]
 
 
@@ -36,6 +39,8 @@ class Samples:
     said: what was predicted of them when it was asked, (n, m) float64, where that is known; was: labels that they were learned
     with before, None where there was none.
 
+    time: when they happened, (n,) seconds since 1970, NaN where that is not known; nothing is learned from it.
+
     y has labels, or for regression numbers, lists of them where there are several targets.
     """
 
@@ -44,6 +49,7 @@ class Samples:
     weight: NDArray[np.float32] | None
     said: NDArray[np.float64] | None = None
     was: Sequence[Target | None] | None = None
+    time: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -51,18 +57,28 @@ class Samples:
     def weights(self) -> NDArray[np.float32]:
         return np.ones(len(self), np.float32) if self.weight is None else self.weight
 
+    def times(self) -> NDArray[np.float64]:
+        return np.full(len(self), np.nan) if self.time is None else self.time
+
     def slice(self, start: int, stop: int) -> Samples:
-        return Samples(self.x[start:stop], self.y[start:stop], None if self.weight is None else self.weight[start:stop])
+        cut = slice(start, stop)
+        weight = None if self.weight is None else self.weight[cut]
+        return Samples(self.x[cut], self.y[cut], weight, time=None if self.time is None else self.time[cut])
+
+    def newest_time(self) -> float | None:
+        return None if self.time is None or np.isnan(self.time).all() else float(np.nanmax(self.time))
 
 
 def concatenated(parts: Sequence[Samples]) -> Samples:
     if len(parts) == 1:
         return parts[0]
     weighted = any(part.weight is not None for part in parts)
+    timed = any(part.time is not None for part in parts)
     return Samples(
         x=np.concatenate([part.x for part in parts]),
         y=[label for part in parts for label in part.y],
         weight=np.concatenate([part.weights() for part in parts]) if weighted else None,
+        time=np.concatenate([part.times() for part in parts]) if timed else None,
     )
 
 
@@ -109,6 +125,8 @@ def encode(entry: Entry) -> bytes:
         x = np.ascontiguousarray(entry.x, "<f4").tobytes()
         weight = None if entry.weight is None else np.ascontiguousarray(entry.weight, "<f4").tobytes()
         body = {"kind": "samples", "n": len(entry), "x": x, "y": list(entry.y), "w": weight}
+        if entry.time is not None:
+            body["t"] = np.ascontiguousarray(entry.time, "<f8").tobytes()
         if entry.said is not None:
             body["p"] = np.ascontiguousarray(entry.said, "<f8").tobytes()
         if entry.was is not None:
@@ -154,4 +172,5 @@ def _decoded_samples(body: dict[str, Any], inputs: int) -> Samples:
     was = body.get("was")
     if was is not None and (not isinstance(was, list) or len(was) != n):
         raise ValueError(f"n = {n!r} with {was!r} before")
-    return Samples(x, labels, weight, said, was)
+    time = np.frombuffer(body["t"], "<f8").reshape(n) if "t" in body else None
+    return Samples(x, labels, weight, said, was, time)

@@ -21,7 +21,7 @@ from models.prequential_values import RegressionMetrics
 from models.scaling import Moments
 from models.target_scale import TargetScale
 from service import entries
-from service.entries import Adopt, Command, Samples, Set, UndecodableEntry
+from service.entries import EARLIEST, LATEST, Adopt, Command, Samples, Set, UndecodableEntry
 from service.entry_id import ORIGIN, EntryId
 from service.problems import Invalid
 from service.repositories.checkpoints import Position
@@ -66,6 +66,7 @@ class Version:
         labels: of the classes, in the order of probabilities; none for regression.
         target_scale: of a regression's values.
         in_force: the spec as commands have changed it.
+        newest_time: when the latest of the samples learned happened, seconds since 1970; None where none said when.
     """
 
     model_version: int
@@ -76,6 +77,7 @@ class Version:
     target_scale: TargetScale | None
     metrics: Metrics
     in_force: ModelSpec
+    newest_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class _Learned:
     predicted: Tensor | None
     targets: Tensor
     weight: Tensor
+    newest_time: float | None
     finite: Tensor
 
 
@@ -116,6 +119,7 @@ class Fold:
         self._labels = () if spec.targets else spec.labels.classes
         self._target_scale = TargetScale.unknown(spec.targets) if spec.targets else None
         self._in_force = spec
+        self._newest_time: float | None = None
         self._start(spec.create_learner(device))
         self._metrics: Metrics = self._no_metrics()
 
@@ -184,7 +188,8 @@ class Fold:
         predicted, targets, finite = learn(x, samples, weight, said)
         if samples.was is not None:  # what is corrected was counted when it came
             weight = weight * torch.tensor([label is None for label in samples.was])
-        self._unsettled.append(_Learned(entry_id, payload, predicted, targets, weight, finite))
+        newest_time = samples.newest_time()
+        self._unsettled.append(_Learned(entry_id, payload, predicted, targets, weight, newest_time, finite))
         self._predictor = self._learner.predictor()
 
     def _learn_classes(
@@ -299,6 +304,7 @@ class Fold:
                 self._dead.append(DeadLetter(block.entry, block.payload, "the update was not finite"))
                 continue
             learned += len(block.targets)
+            self._newest_time = max((t for t in (self._newest_time, block.newest_time) if t is not None), default=None)
             if block.predicted is not None:
                 self._metrics = self._metrics.updated(block.predicted.cpu(), block.targets, block.weight)
         self._unsettled.clear()
@@ -308,7 +314,8 @@ class Fold:
     def state(self) -> FoldState:
         """Settled. Tensors of the learner by their names, metrics and the scale of values under prefixes."""
         assert not self._unsettled
-        header = self._in_force.model_dump(mode="json", include=set(IN_FORCE)) | {"classes": list(self._labels)}
+        header = self._in_force.model_dump(mode="json", include=set(IN_FORCE))
+        header |= {"classes": list(self._labels), "newest_time": self._newest_time}
         tensors = dict(self._learner.state_dict())
         tensors |= {METRICS + name: tensor for name, tensor in self._metrics.tensors().items()}
         if self._target_scale is not None:
@@ -346,13 +353,17 @@ class Fold:
 
     def _take_over(self, other: Fold) -> None:
         """Everything but the position."""
-        self._labels, self._in_force = other._labels, other._in_force
+        self._labels, self._in_force, self._newest_time = other._labels, other._in_force, other._newest_time
         self._metrics, self._target_scale = other._metrics, other._target_scale
         self._start(other._learner)
 
     def _take_header(self, header: Mapping[str, Any]) -> None:
         """Becomes as large as a state with this header. Raises: ValueError naming what does not fit."""
         self._in_force, self._labels = self._of_header(header)
+        newest_time = header.get("newest_time")
+        if newest_time is not None and not (isinstance(newest_time, float) and EARLIEST <= newest_time <= LATEST):
+            raise ValueError(f"newest_time is {newest_time!r}, and must be seconds since 1970")
+        self._newest_time = newest_time
         self._start(self._in_force.create_learner(self._device, len(self._labels)))
         self._metrics = self._no_metrics()
 
@@ -383,6 +394,7 @@ class Fold:
             self._target_scale,
             self._metrics,
             self._in_force,
+            self._newest_time,
         )
 
 

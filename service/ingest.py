@@ -81,6 +81,8 @@ def _digest(samples: Samples) -> str:
     digest = hashlib.sha256(samples.x.tobytes())
     digest.update(msgpack.packb(list(samples.y)))
     digest.update(samples.weights().tobytes())
+    if samples.time is not None:
+        digest.update(samples.time.tobytes())
     return digest.hexdigest()
 
 

@@ -42,8 +42,9 @@ from service.tables import SnapshotRow, StateRow
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A named state of a model, pinned in the database, and where in the stream it was taken."""
+    """A named state of a model, pinned in the database, and where in the stream it was taken. place: in lists, ascending."""
 
+    place: int
     name: str
     state_id: str
     entry: str
@@ -69,9 +70,13 @@ class Snapshots:
             raise UnknownSnapshot(model.name, name)
         return found[0]
 
-    def list(self, model: Model, name: str | None = None) -> Sequence[Snapshot]:
+    def list(
+        self, model: Model, name: str | None = None, *, after: int = 0, most: int | None = None
+    ) -> Sequence[Snapshot]:
+        """Oldest first. Args: after: place of one."""
         with self._sessions() as session:
-            return [_snapshot(*rows) for rows in checkpoints.snapshots(session, model.id, name)]
+            found = checkpoints.snapshots(session, model.id, name, after=after, most=most)
+            return [_snapshot(*rows) for rows in found]
 
     # Commands
 
@@ -227,6 +232,7 @@ def _needed(model: Model, name: str, entry: EntryId) -> Conflict:
 
 def _snapshot(row: SnapshotRow, state: StateRow) -> Snapshot:
     return Snapshot(
+        place=row.id,
         name=row.name,
         state_id=row.state_id,
         entry=row.entry,

@@ -44,6 +44,7 @@ def encode(published: Published) -> bytes:
             "samples_learned": version.samples_learned,
             "labels": version.labels,
             "in_force": version.in_force.model_dump(mode="json"),
+            "newest_time": version.newest_time,
             "net": _described(version.predictor.net),
         }
     ).encode()
@@ -72,6 +73,7 @@ def decode(message: bytes) -> Published:
             labels=tuple(header["labels"]),
             target_scale=TargetScale(Moments(**target)) if target else None,
             in_force=ModelSpec.model_validate_json(json.dumps(header["in_force"])),
+            newest_time=header["newest_time"],
             metrics=(RegressionMetrics if target else ClassificationMetrics).from_tensors(metrics),
         )
         return Published(header["epoch"], version)

@@ -14,6 +14,7 @@ from service.api.sample_checks import (
     Body,
     Most,
     Path,
+    Time,
     Weight,
     check_count,
     checked_samples,
@@ -43,11 +44,12 @@ class Line:
 
 class Sample(Body, Generic[X, Y]):
     """x: one number a feature, null where missing; by name where the model names its features; y: the label, or for
-    regression the value or list of values; weight: how much the sample counts."""
+    regression the value or list of values; weight: how much the sample counts; time: when it happened, if known."""
 
     x: X
     y: Y
     weight: Weight = 1.0
+    time: Time | None = None
 
 
 class SampleList(Body, Generic[X, Y]):
@@ -85,5 +87,5 @@ def inputs_of_json(body: bytes, spec: ModelSpec, most: Most) -> Array:
 
 def _samples(parsed: Sequence[Sample[Any, Any]], spec: ModelSpec, path: Path) -> Samples:
     x = matrix([sample.x for sample in parsed], spec, lambda index: f"{path(index)}.x")
-    y, weight = [sample.y for sample in parsed], [sample.weight for sample in parsed]
-    return checked_samples(x, y, weight, spec, lambda index: f"{path(index)}.y")
+    y, weight, time = ([getattr(sample, field) for sample in parsed] for field in ("y", "weight", "time"))
+    return checked_samples(x, y, weight, time, spec, lambda index: f"{path(index)}.y")

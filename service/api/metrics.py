@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from datetime import UTC, datetime
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter
@@ -66,11 +68,14 @@ class MetricsResource(BaseModel):
 
     Classification: accuracy, kappa, log_loss, beside the accuracies no_change (the last label) and majority (the most
     frequent one). Regression: mae, rmse, r2, beside the absolute errors no_change (the last value) and mean.
+    newest_time: when the latest of the samples learned happened, null where none said when; event_lag_s: how long ago.
     """
 
     model_version: int
     applied_entry: str | None
     samples_learned: int
+    newest_time: datetime | None
+    event_lag_s: float | None
     horizon: float
     overall: Figures
     recent: Figures
@@ -85,11 +90,13 @@ async def metrics(name: ModelName, services: Wired, caller: Authenticated) -> Me
     caller.require_any(name)
     model = await services.catalog.get(name)
     version = await services.catalog.version(model)
-    found = version.metrics
+    found, newest = version.metrics, version.newest_time
     resource = MetricsResource(
         model_version=version.model_version,
         applied_entry=version.applied_entry.shown,
         samples_learned=version.samples_learned,
+        newest_time=None if newest is None else datetime.fromtimestamp(newest, UTC),
+        event_lag_s=None if newest is None else time.time() - newest,
         horizon=RECENT,
         overall=found.ever.figures(),
         recent=found.recent.figures(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
+from operator import attrgetter
 
 import redis
 from anyio.to_thread import run_sync
@@ -11,6 +13,7 @@ from pydantic import BaseModel
 
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.catalog import Model
 from service.commands import audit
 from service.services import Services
@@ -34,7 +37,7 @@ class ModelResource(BaseModel):
     learner: str
 
 
-class ModelList(BaseModel):
+class ModelList(Page):
     models: list[ModelResource]
 
 
@@ -53,10 +56,12 @@ async def create(
 
 
 @router.get("")
-async def list_models(services: Wired, caller: Authenticated) -> ModelList:
-    """The models that the key may see."""
-    models = [model for model in await run_sync(services.catalog.list) if caller.sees(model.name)]
-    return ModelList(models=[await _resource(services, model) for model in models])
+async def list_models(services: Wired, caller: Authenticated, limit: Limit = USUAL, cursor: Cursor = None) -> ModelList:
+    """The models that the key may see, by name."""
+    after = place_of(cursor, str)
+    found = await run_sync(partial(services.catalog.list, after=after, most=limit + 1, among=caller.models))
+    models, next_cursor = cut(found, limit, attrgetter("name"))
+    return ModelList(models=[await _resource(services, model) for model in models], next_cursor=next_cursor)
 
 
 @router.get("/{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ from service.api.sample_checks import (
     Array,
     Body,
     Most,
+    Time,
     Weight,
     check_count,
     check_inputs,
@@ -40,10 +42,11 @@ class PackedInputs(Body):
 
 
 class Columns(Body, Generic[Y]):
-    """One item a sample; weight: null for 1 each."""
+    """One item a sample; weight: null for 1 each; time: null where it is not known."""
 
     y: Annotated[list[Y], FailFast()]
     weight: Annotated[list[Weight] | None, FailFast()] = None
+    time: Annotated[list[Time | None] | None, FailFast()] = None
 
 
 class PackedSamples(PackedInputs, Columns[Y], Generic[Y]):
@@ -61,10 +64,12 @@ def inputs_of_msgpack(body: bytes, spec: ModelSpec, most: Most) -> Array:
 
 
 def samples_of_npz(body: bytes, spec: ModelSpec, most: Most) -> Samples:
-    """NaN in x is a missing value, as is usual in arrays."""
+    """NaN in x is a missing value, as is usual in arrays, and in time one that is not known."""
     arrays = npz.read(body, most_bytes=most.body_bytes)
     x = _matrix(arrays, spec, most)
     rest = {name: array.tolist() for name, array in arrays.items() if name != "x"}
+    if "time" in arrays and arrays["time"].dtype.kind == "f":
+        rest["time"] = [None if math.isnan(seconds) else seconds for seconds in arrays["time"].ravel().tolist()]
     columns = validated(kind_of(Columns, target_kind(spec)), rest)
     _check_columns(columns, len(x))
     return _samples(x, columns, spec)
@@ -121,10 +126,11 @@ def _cell(sample: int, feature: int) -> str:
 
 def _check_columns(columns: Columns[Any], n: int) -> None:
     check_length("y", columns.y, n)
-    if columns.weight is not None:
-        check_length("weight", columns.weight, n)
+    for field in ("weight", "time"):
+        if getattr(columns, field) is not None:
+            check_length(field, getattr(columns, field), n)
 
 
 def _samples(x: Array, columns: Columns[Any], spec: ModelSpec) -> Samples:
     y: Sequence[Any] = columns.y
-    return checked_samples(x, y, columns.weight, spec, lambda index: f"y.{index}")
+    return checked_samples(x, y, columns.weight, columns.time, spec, lambda index: f"y.{index}")

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
 from models import LABEL_TYPES, UnknownLabel
 from service.api.problem_handlers import TAG, invalid
-from service.entries import Samples, Target
+from service.entries import EARLIEST, LATEST, Samples, Target
 from service.problems import FieldError, Invalid, TooLarge
 from service.spec import LabelValue, ModelSpec
 
@@ -24,6 +35,12 @@ Path = Callable[[int], str]
 Row = Annotated[list[float | None], Field(fail_fast=True)]
 NamedRow = Annotated[dict[str, float | None], Field(fail_fast=True)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
+Time = Annotated[
+    float,
+    PlainValidator(lambda given: _seconds(given)),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "format": "date-time"}]}),
+]
+"""When a sample happened: seconds since 1970, or as RFC 3339."""
 Value = Annotated[float, Field(ge=-LARGEST_INPUT, le=LARGEST_INPUT)]
 Values = Annotated[list[Value], Field(fail_fast=True)]
 
@@ -48,11 +65,24 @@ class Most:
     body_bytes: int
 
 
-def checked_samples(x: Array, y: Sequence[Any], weight: Sequence[float] | None, spec: ModelSpec, path: Path) -> Samples:
+def checked_samples(
+    x: Array,
+    y: Sequence[Any],
+    weight: Sequence[float] | None,
+    time: Sequence[float | None] | None,
+    spec: ModelSpec,
+    path: Path,
+) -> Samples:
     """Args: path: of the y of a sample. Raises: Invalid for labels or values that are none of the model's."""
     check_targets(y, spec, path)
     weighted = weight is not None and any(each != 1 for each in weight)
-    return Samples(x, y, np.array(weight, np.float32) if weighted else None)
+    timed = time is not None and any(each is not None for each in time)
+    return Samples(
+        x,
+        y,
+        np.array(weight, np.float32) if weighted else None,
+        time=np.array(time, np.float64) if timed else None,  # None becomes NaN
+    )
 
 
 def check_targets(y: Sequence[Any], spec: ModelSpec, path: Path) -> None:
@@ -64,6 +94,20 @@ def check_targets(y: Sequence[Any], spec: ModelSpec, path: Path) -> None:
             if len(values) != spec.targets:
                 rule = f"must have {spec.targets} numbers, as many as targets"
                 raise Invalid(FieldError(path(index), f"{len(values)} numbers", rule))
+
+
+def _seconds(given: Any) -> float:
+    seconds: Any = given
+    if isinstance(given, str):
+        try:
+            moment = datetime.fromisoformat(given)
+            seconds = moment.timestamp() if moment.tzinfo is not None else None
+        except (ValueError, OverflowError):
+            seconds = None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not EARLIEST <= seconds <= LATEST:
+        rule = "must be seconds since 1970, or an RFC 3339 time with its offset from UTC"
+        raise PydanticCustomError("time", rule)
+    return float(seconds)
 
 
 def target_kind(spec: ModelSpec) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from typing import Annotated, Self
 
 from anyio.to_thread import run_sync
@@ -15,6 +16,7 @@ from service import exchange
 from service.api.bodies import read_json
 from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.entry_id import EntryId
 from service.problems import FieldError, Invalid, UnsupportedMedia
 from service.snapshots import Snapshot
@@ -61,7 +63,7 @@ class SnapshotResource(BaseModel):
     digest: str
 
 
-class SnapshotList(BaseModel):
+class SnapshotList(Page):
     snapshots: list[SnapshotResource]
 
 
@@ -86,10 +88,16 @@ async def create(name: ModelName, request: Request, services: Wired, caller: Aut
 
 
 @router.get("/snapshots")
-async def list_snapshots(name: ModelName, services: Wired, caller: Authenticated) -> SnapshotList:
+async def list_snapshots(
+    name: ModelName, services: Wired, caller: Authenticated, limit: Limit = USUAL, cursor: Cursor = None
+) -> SnapshotList:
+    """Oldest first."""
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
-    return SnapshotList(snapshots=[_resource(s) for s in await run_sync(services.snapshots.list, model)])
+    after = place_of(cursor, int) or 0
+    found = await run_sync(partial(services.snapshots.list, model, after=after, most=limit + 1))
+    snapshots, next_cursor = cut(found, limit, attrgetter("place"))
+    return SnapshotList(snapshots=[_resource(snapshot) for snapshot in snapshots], next_cursor=next_cursor)
 
 
 @router.get("/snapshots/{snapshot}")
@@ -202,7 +210,7 @@ def _point(at: str | None) -> EntryId | datetime | None:
 
 
 def _resource(snapshot: Snapshot) -> SnapshotResource:
-    fields = {name: value for name, value in vars(snapshot).items() if name != "state_id"}
+    fields = {name: value for name, value in vars(snapshot).items() if name not in ("place", "state_id")}
     return SnapshotResource(**fields | {"created_at": datetime.fromtimestamp(snapshot.created_at, UTC)})
 
 

@@ -168,13 +168,16 @@ def snapshot(session: Session, model_id: str, name: str) -> tuple[SnapshotRow, S
     return next(iter(snapshots(session, model_id, name)), None)
 
 
-def snapshots(session: Session, model_id: str, name: str | None = None) -> Sequence[tuple[SnapshotRow, StateRow]]:
-    """Oldest first; only the one of that name when one is given."""
+def snapshots(
+    session: Session, model_id: str, name: str | None = None, *, after: int = 0, most: int | None = None
+) -> Sequence[tuple[SnapshotRow, StateRow]]:
+    """Oldest first; only the one of that name when one is given. Args: after: ID of a row."""
     query = (
         select(SnapshotRow, StateRow)
         .join(StateRow, StateRow.id == SnapshotRow.state_id)
-        .where(SnapshotRow.model_id == model_id)
+        .where(SnapshotRow.model_id == model_id, SnapshotRow.id > after)
         .order_by(SnapshotRow.id)
+        .limit(most)
     )
     if name is not None:
         query = query.where(SnapshotRow.name == name)

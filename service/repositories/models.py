@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -47,6 +47,16 @@ def all_models(session: Session) -> Sequence[ModelRow]:
 
 def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(ModelRow)) or 0
+
+
+def page(session: Session, *, after: str | None, most: int, among: Collection[str] | None) -> Sequence[ModelRow]:
+    """By name. Args: after: a name; among: which there may be, None for all."""
+    query = select(ModelRow).order_by(ModelRow.name).limit(most)
+    if after is not None:
+        query = query.where(ModelRow.name > after)
+    if among is not None:
+        query = query.where(ModelRow.name.in_(among))
+    return session.scalars(query).all()
 
 
 def remove(session: Session, model_id: str) -> None:

@@ -34,7 +34,7 @@ def test_a_snapshot_says_where_it_was_taken(http: TestClient, model: str) -> Non
     assert snapshot["size_bytes"] > 0
     assert len(snapshot["digest"]) == 64
     assert http.get(f"{model}/snapshots/first").json() == snapshot
-    assert http.get(f"{model}/snapshots").json() == {"snapshots": [snapshot]}
+    assert http.get(f"{model}/snapshots").json() == {"snapshots": [snapshot], "next_cursor": None}
 
 
 def test_a_snapshot_includes_what_was_accepted_before(http: TestClient, model: str) -> None:
@@ -75,7 +75,7 @@ def test_a_name_is_taken_once(http: TestClient, model: str) -> None:
     before = standing(http, model)
     answer = http.post(f"{model}/snapshots", json={"name": "s"})
     assert refused(answer, 409, "conflict") == [("name", "s")]
-    assert http.get(f"{model}/snapshots").json() == {"snapshots": [first]}
+    assert http.get(f"{model}/snapshots").json() == {"snapshots": [first], "next_cursor": None}
     assert standing(http, model) == before
 
 
@@ -138,5 +138,5 @@ class TestWithoutALearner:
         answer = http.post(f"{model}/snapshots", json={"name": "s"})
         refused(answer, 503, "not-applied-yet")
         assert answer.headers["Retry-After"] == "5"
-        assert http.get(f"{model}/snapshots").json() == {"snapshots": []}
+        assert http.get(f"{model}/snapshots").json()["snapshots"] == []
         assert http.get(model).json()["entries_lag"] == 1
