@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.api import (
+    documentation,
     events,
     guards,
     health,
@@ -70,4 +71,5 @@ def create_app(services: Services) -> FastAPI:
     guards.install(app, services.settings)
     app.add_middleware(RequestMeter, meters=services.meters)
     problem_handlers.install(app)
+    documentation.describe(app)
     return app

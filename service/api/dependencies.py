@@ -13,6 +13,7 @@ from service.keyring import Caller
 from service.problems import TooMany, Unauthenticated
 from service.rates import Exceeded
 from service.services import Services
+from service.spec import NAME
 
 bearer = HTTPBearer(auto_error=False, description="an API key, `amk_…`")
 
@@ -50,4 +51,7 @@ async def authenticated(
 
 
 Authenticated = Annotated[Caller, Depends(authenticated)]
-ModelName = Annotated[str, Path(description="name of the model")]
+ModelName = Annotated[
+    str,
+    Path(description="name of the model", json_schema_extra={"pattern": f"^{NAME.pattern}$"}, examples=["boiler"]),
+]

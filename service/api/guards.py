@@ -17,7 +17,14 @@ from service.settings import Settings
 
 CORS: dict[str, Any] = {
     "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
-    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID"],
+    "allow_headers": [
+        "Authorization",
+        "Content-Encoding",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-Match",
+        "Last-Event-ID",
+    ],
     "expose_headers": ["ETag", "Idempotency-Key", "RateLimit", "RateLimit-Policy", "Retry-After"],
 }
 """What pages of the origins that the settings name may use. Cookies are none of it: keys come in a header."""

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.dependencies import Wired
+from service.api.documentation import problems
 from service.problems import FieldError, Unavailable
 from service.tables import ModelRow
 
@@ -23,7 +24,7 @@ async def live() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=problems(503))
 async def ready(services: Wired) -> dict[str, str]:
     """503 names the part that is away; predictions may be served all the same."""
     away = []

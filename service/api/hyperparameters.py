@@ -10,6 +10,7 @@ from pydantic import ConfigDict, RootModel
 
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.documentation import json_body, problems
 from service.fold import Version
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
@@ -29,7 +30,9 @@ async def get(name: ModelName, services: Wired, caller: Authenticated) -> Hyperp
     return _resource(await services.catalog.version(await services.catalog.get(name)))
 
 
-@router.patch("/hyperparameters")
+@router.patch(
+    "/hyperparameters", responses=problems(409), openapi_extra=json_body(Changes, horizon={"horizon": 20_000})
+)
 async def change(name: ModelName, request: Request, services: Wired, caller: Authenticated) -> HyperparametersResource:
     """Sets some of them, from this point of the stream on; those that would change the size of the state are refused."""
     caller.require("admin", name)

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import FailFast, Field
 
 from service.api.sample_checks import (
+    AnyTarget,
     Array,
     Body,
     Most,
     Path,
+    RowOfNames,
     Time,
     Weight,
     check_count,
@@ -54,6 +56,18 @@ class Sample(Body, Generic[X, Y]):
 
 class SampleList(Body, Generic[X, Y]):
     samples: Annotated[list[Sample[X, Y]], Field(min_length=1), FailFast()]
+
+
+class AnySample(Sample[RowOfNames, AnyTarget]):
+    """Of any model: x by place, or by name where the model names its features."""
+
+
+class AnySampleList(Body):
+    samples: Annotated[list[AnySample], Field(min_length=1)]
+
+
+class AnyInputList(Body):
+    x: Annotated[list[RowOfNames], Field(min_length=1)]
 
 
 class InputList(Body, Generic[X]):

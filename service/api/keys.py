@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, Wired
+from service.api.documentation import json_body, problems
 from service.keyring import LONGEST_EXPIRY_S, MOST_REQUESTS, Scope
 from service.keys import Key
 
@@ -63,12 +64,7 @@ class KeyList(BaseModel):
     keys: list[KeyResource]
 
 
-_BODY = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": NewKey.model_json_schema()}}},
-}
-
-
-@router.post("", status_code=201, openapi_extra=_BODY)
+@router.post("", status_code=201, responses=problems(409), openapi_extra=json_body(NewKey))
 async def create(request: Request, response: Response, services: Wired, caller: Authenticated) -> CreatedKey:
     """Makes a key. Two that were not revoked never have one name: repeating the call answers 409, and makes no second one."""
     caller.require("admin")
@@ -90,7 +86,7 @@ async def list_keys(
     return KeyList(keys=[KeyResource(**_fields(key)) for key in keys])
 
 
-@router.delete("/{key_id}", status_code=204)
+@router.delete("/{key_id}", status_code=204, responses=problems(409))
 async def revoke(
     key_id: Annotated[str, Path(description="the key's `id`")], services: Wired, caller: Authenticated
 ) -> None:

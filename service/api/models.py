@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.documentation import json_body, problems
 from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.catalog import Model
 from service.commands import audit
@@ -41,7 +42,18 @@ class ModelList(Page):
     models: list[ModelResource]
 
 
-@router.put("/{name}", responses={201: {"model": ModelResource}})
+EXAMPLES = {
+    "classification": {"inputs": 64, "classes": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "scale": "pooled"},
+    "classes that appear": {"features": ["age", "income"], "label_type": "string", "max_classes": 20},
+    "regression": {"task": "regression", "features": ["age", "income"], "hidden": [32]},
+}
+
+
+@router.put(
+    "/{name}",
+    responses=problems(409) | {201: {"model": ModelResource, "description": "Created"}},
+    openapi_extra=json_body(ModelSpec, **EXAMPLES),
+)
 async def create(
     name: ModelName, request: Request, response: Response, services: Wired, caller: Authenticated
 ) -> ModelResource:

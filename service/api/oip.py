@@ -10,8 +10,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.documentation import Content, request_body
+from service.api.media import JSON
 from service.api.oip_metadata import VersionName, check_version, errors
-from service.api.oip_requests import HEADER_LENGTH, read_inference
+from service.api.oip_requests import HEADER_LENGTH, InferenceRequest, read_inference
 from service.api.oip_responses import inference_response
 from service.api.predictions import MinEntry, entry_of
 from service.keyring import Caller
@@ -45,8 +47,20 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     **errors(400, 401, 403, 404, 408, 413, 415, 429, 503),
 }
 
+_BODY = request_body(
+    {
+        JSON: Content(
+            InferenceRequest,
+            {"one row": {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [0, 1.5, 2]}]}},
+        ),
+        "application/octet-stream": Content(
+            {"type": "string", "format": "binary", "description": f"JSON of {HEADER_LENGTH} bytes, then binary data"}
+        ),
+    }
+)
 
-@router.post("/infer", responses=_ANSWERS, response_class=Response)
+
+@router.post("/infer", responses=_ANSWERS, response_class=Response, openapi_extra=_BODY)
 async def infer(
     name: ModelName, request: Request, services: Wired, caller: Authenticated, min_entry: MinEntry = None
 ) -> Response:
@@ -54,7 +68,7 @@ async def infer(
     return await _infer(name, request, services, caller, min_entry)
 
 
-@router.post("/versions/{version}/infer", responses=_ANSWERS, response_class=Response)
+@router.post("/versions/{version}/infer", responses=_ANSWERS, response_class=Response, openapi_extra=_BODY)
 async def version_infer(
     name: ModelName,
     version: VersionName,

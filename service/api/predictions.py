@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 from models import Label
 from service.api.bodies import read_inputs, read_query
 from service.api.dependencies import Authenticated, ModelName, Wired
-from service.api.media import INPUTS, content_kind
+from service.api.documentation import Content, request_body
+from service.api.json_samples import AnyInputList
+from service.api.media import INPUTS, JSON, MSGPACK, NPZ, content_kind
 from service.api.sample_checks import Most
 from service.entry_id import EntryId
 from service.fold import Version
@@ -81,7 +83,19 @@ async def predict_one(
     return PredictionResource(label=predicted.labels[0], probabilities=probabilities, classes=classes, **origin)
 
 
-@router.post("/predictions")
+BODY = request_body(
+    {
+        JSON: Content(
+            AnyInputList,
+            {"two inputs": {"x": [[0, 1.5, None], [1, 0, 2]]}, "by name": {"x": [{"age": 3}, {"age": None}]}},
+        ),
+        MSGPACK: Content({"type": "string", "format": "binary", "description": "map of x (float32 bytes) and n"}),
+        NPZ: Content({"type": "string", "format": "binary", "description": "the array x"}),
+    }
+)
+
+
+@router.post("/predictions", openapi_extra=BODY)
 async def predict_batch(
     name: ModelName,
     request: Request,

@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
+from service.api.documentation import methods_of
 from service.api.security_headers import HEADERS
 from service.problems import FieldError, Invalid, Problem, RequestTimeout, Unauthenticated, Unavailable
 
@@ -36,9 +37,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        title = HTTPStatus(error.status_code).phrase
+        title, headers = HTTPStatus(error.status_code).phrase, dict(error.headers or {})
         body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": error.detail}
-        return response(request.url.path, error.status_code, body, dict(error.headers or {}))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # of the routes of this path one has said what it allows
+            headers["Allow"] = ", ".join(methods_of(app, request.url.path)) or headers["Allow"]
+        return response(request.url.path, error.status_code, body, headers)
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:

@@ -34,7 +34,15 @@ def _same(one: str, other: str) -> bool:
     return secrets.compare_digest(one.encode(), other.encode())
 
 
-@router.get("/metrics", dependencies=[Depends(scraper)], response_class=Response)
+FORMATS: dict[str, dict[str, str]] = {"text/plain": {}, "application/openmetrics-text": {}}
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Depends(scraper)],
+    response_class=Response,
+    responses={200: {"content": FORMATS, "description": "by the Accept header, plain text by default"}},
+)
 async def scrape(request: Request, services: Wired) -> Response:
     """What this process counts, and how its models stand, in Prometheus's text format, or OpenMetrics where that is asked for.
 

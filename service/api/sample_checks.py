@@ -43,6 +43,8 @@ Time = Annotated[
 """When a sample happened: seconds since 1970, or as RFC 3339."""
 Value = Annotated[float, Field(ge=-LARGEST_INPUT, le=LARGEST_INPUT)]
 Values = Annotated[list[Value], Field(fail_fast=True)]
+AnyTarget = LabelValue | Value | Values
+"""Of some model, for the description."""
 
 BY_NAME, BY_PLACE = f"{TAG}name", f"{TAG}place"
 RowOfNames = Annotated[

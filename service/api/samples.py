@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from service.api.bodies import read_samples
 from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
-from service.api.json_samples import samples_of_lines
-from service.api.media import NDJSON, content_kind
+from service.api.documentation import Content, problems, request_body
+from service.api.json_samples import AnySampleList, samples_of_lines
+from service.api.media import JSON, MSGPACK, NDJSON, NPZ, content_kind
 from service.api.ndjson import parts
 from service.api.sample_checks import Most
 from service.catalog import Model
@@ -33,7 +34,25 @@ class Accepted(BaseModel):
     accepted: int
 
 
-@router.post("/samples", status_code=202)
+EXAMPLES = {
+    "classification": {"samples": [{"x": [0, 1.5, None], "y": "yes"}, {"x": [1, 0, 2], "y": "no", "weight": 2}]},
+    "by name, with a time": {"samples": [{"x": {"age": 3}, "y": "yes", "time": "2026-11-30T09:00:00Z"}]},
+    "regression": {"samples": [{"x": [0, 1.5, None], "y": 21.5}]},
+}
+LINES = '{"x": [0, 1.5, null], "y": "yes"}\n{"x": [1, 0, 2], "y": "no"}\n'
+BODY = request_body(
+    {
+        JSON: Content(AnySampleList, EXAMPLES),
+        NDJSON: Content({"type": "string", "description": "one sample a line, of any number"}, {"two lines": LINES}),
+        MSGPACK: Content(
+            {"type": "string", "format": "binary", "description": "map of x (float32 bytes), n, y, weight, time"}
+        ),
+        NPZ: Content({"type": "string", "format": "binary", "description": "arrays x, y, weight, time"}),
+    }
+)
+
+
+@router.post("/samples", status_code=202, responses=problems(429), openapi_extra=BODY)
 async def post_samples(
     name: ModelName,
     request: Request,

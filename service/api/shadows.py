@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.documentation import problems
 from service.problems import Conflict, FieldError
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
@@ -20,7 +21,7 @@ class Promoted(BaseModel):
     model_version: int
 
 
-@router.post("/promote")
+@router.post("/promote", responses=problems(409))
 async def promote(name: ModelName, services: Wired, caller: Authenticated) -> Promoted:
     """Makes the model that `name` is a shadow of what the shadow is: state, hyper-parameters and metrics.
 

@@ -16,6 +16,7 @@ from service import exchange
 from service.api.bodies import read_json
 from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.documentation import Content, json_body, problems, request_body
 from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.entry_id import EntryId
 from service.problems import FieldError, Invalid, UnsupportedMedia
@@ -78,7 +79,12 @@ class Restored(BaseModel):
     model_version: int
 
 
-@router.post("/snapshots", status_code=201)
+@router.post(
+    "/snapshots",
+    status_code=201,
+    responses=problems(409),
+    openapi_extra=json_body(SnapshotBody, monday={"name": "monday"}),
+)
 async def create(name: ModelName, request: Request, services: Wired, caller: Authenticated) -> SnapshotResource:
     """Names and pins the state as of the samples accepted so far; answers once it is stored."""
     caller.require("snapshot", name)
@@ -112,7 +118,7 @@ async def get(
     return _resource(found)
 
 
-@router.delete("/snapshots/{snapshot}", status_code=204)
+@router.delete("/snapshots/{snapshot}", status_code=204, responses=problems(409))
 async def delete(name: ModelName, snapshot: str, services: Wired, caller: Authenticated) -> None:
     """409 while the model's log holds an entry that restored it: a replay would need it."""
     caller.require("snapshot", name)
@@ -123,7 +129,8 @@ async def delete(name: ModelName, snapshot: str, services: Wired, caller: Authen
 @router.get(
     "/snapshots/{snapshot}/content",
     response_class=Response,
-    responses={200: {"content": {exchange.MEDIA_TYPE: {}}, "description": "safetensors; the metadata is a manifest"}},
+    responses=problems(409)
+    | {200: {"content": {exchange.MEDIA_TYPE: {}}, "description": "safetensors; the metadata is a manifest"}},
 )
 async def export(name: ModelName, snapshot: str, services: Wired, caller: Authenticated) -> Response:
     """The snapshot as a file, for the import into this or another service."""
@@ -138,7 +145,12 @@ async def export(name: ModelName, snapshot: str, services: Wired, caller: Authen
     return Response(content, media_type=exchange.MEDIA_TYPE, headers=headers)
 
 
-@router.post("/snapshots/import", status_code=201)
+@router.post(
+    "/snapshots/import",
+    status_code=201,
+    responses=problems(409),
+    openapi_extra=request_body(dict.fromkeys(FILE_TYPES, Content({"type": "string", "format": "binary"}))),
+)
 async def import_snapshot(
     name: ModelName,
     snapshot: Annotated[str, Query(alias="name", description="under what name to keep it")],
@@ -161,7 +173,14 @@ async def import_snapshot(
     return _resource(await run_sync(partial(services.snapshots.import_, model, snapshot, content, by=caller)))
 
 
-@router.post("/restore")
+POINTS = {
+    "a snapshot": {"snapshot": "monday"},
+    "a time": {"at": "2026-11-27T09:00:00Z"},
+    "without poisoned entries": {"skip": ["1796001443787-12"]},
+}
+
+
+@router.post("/restore", responses=problems(409, 412), openapi_extra=json_body(RestoreBody, **POINTS))
 async def restore(
     name: ModelName,
     request: Request,

@@ -11,7 +11,17 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from service.api.dependencies import Authenticated, ModelName, Wired
-from service.api.sample_checks import Body, Weight, check_count, check_targets, kind_of, target_kind, validated
+from service.api.documentation import json_body, problems
+from service.api.sample_checks import (
+    AnyTarget,
+    Body,
+    Weight,
+    check_count,
+    check_targets,
+    kind_of,
+    target_kind,
+    validated,
+)
 from service.entries import Target
 from service.spec import LabelValue
 from service.tracking import Labelled, Tracked
@@ -76,7 +86,15 @@ class TrackedResource(BaseModel):
     outcome: OutcomeResource | None
 
 
-@router.get("/predictions/{prediction}")
+class AnyLabel(LabelBody[AnyTarget]):
+    pass
+
+
+class AnyLabels(LabelsBody[AnyTarget]):
+    pass
+
+
+@router.get("/predictions/{prediction}", responses=problems(410))
 async def get(name: ModelName, prediction: PredictionId, services: Wired, caller: Authenticated) -> TrackedResource:
     """A tracked prediction. 404 for an ID that was never given, 410 once its time to be labelled has passed."""
     caller.require("predict", name)
@@ -84,7 +102,12 @@ async def get(name: ModelName, prediction: PredictionId, services: Wired, caller
     return _resource(await services.tracking.get(model, prediction))
 
 
-@router.put("/predictions/{prediction}/label", status_code=202)
+@router.put(
+    "/predictions/{prediction}/label",
+    status_code=202,
+    responses=problems(409, 410),
+    openapi_extra=json_body(AnyLabel, label={"label": "yes"}, correction={"label": "no", "correct": True}),
+)
 async def label(
     name: ModelName, prediction: PredictionId, request: Request, services: Wired, caller: Authenticated
 ) -> LabelResource:
@@ -101,7 +124,14 @@ async def label(
     return _labelled(labelled)
 
 
-@router.post("/labels", status_code=202)
+@router.post(
+    "/labels",
+    status_code=202,
+    responses=problems(409, 410),
+    openapi_extra=json_body(
+        AnyLabels, two={"labels": {"19bd1e2f3aa-0011223344556677": "yes", "19bd1e2f3ab-8899": "no"}}
+    ),
+)
 async def label_many(name: ModelName, request: Request, services: Wired, caller: Authenticated) -> LabelsResource:
     """Labels of many tracked predictions, all or none: an unknown ID, or one whose time has passed, refuses all."""
     caller.require("learn", name)
