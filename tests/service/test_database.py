@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ def test_migrations_go_up_down_and_up(engine: Engine) -> None:
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
     migrate(engine)
     assert {"models", "checkpoints"} <= set(inspect(engine).get_table_names())
+
+
+def test_migrations_keep_what_refers_to_a_table_that_they_alter(engine: Engine) -> None:
+    downgrade(engine, "0001")
+    with engine.begin() as connection:
+        model = "INSERT INTO models (id, name, spec, stream_uuid, created_at) VALUES ('m', 'm', '{}', 'u', 0)"
+        connection.execute(text(model))
+        connection.execute(text("INSERT INTO leases (model_id, epoch, expires_at) VALUES ('m', 3, 0)"))
+    for change in (migrate, partial(downgrade, revision="0001"), migrate):
+        change(engine)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT epoch FROM leases")) == 3
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM models"))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM leases")) == 0  # foreign keys hold again
 
 
 def test_two_processes_may_migrate_postgresql_at_once(postgres_url: str) -> None:
