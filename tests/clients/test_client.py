@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from amstream_client import Client, Conflict, Invalid, NotFound, UnexpectedAnswer
+from amstream_client.payload import samples_payload
 from amstream_client.testing import FakeService
 
 
@@ -44,15 +46,33 @@ def test_whole_samples_go_out_as_little_endian_float32_rows(client: Client, serv
 
 
 @pytest.mark.parametrize("missing", [math.nan, None])
-def test_a_missing_value_goes_out_as_null_in_json(client: Client, service: FakeService, missing: float | None) -> None:
+def test_missing_values_go_out_as_nan_in_arrays(client: Client, service: FakeService, missing: float | None) -> None:
     client.learn("iris", [[1.0, missing], [3.0, 4.0]], ["a", "b"], weight=[1, 2])
     request = service.requests[-1]
-    assert request.headers["Content-Type"] == "application/json"
-    assert json.loads(request.content) == {
-        "samples": [{"x": [1.0, None], "y": "a", "weight": 1.0}, {"x": [3.0, 4.0], "y": "b", "weight": 2.0}]
-    }
+    assert request.headers["Content-Type"] == "application/x-npz"
+    learned = service.models["iris"]
+    assert (str(learned.x), learned.y, learned.weight) == ("[[1.0, nan], [3.0, 4.0]]", ["a", "b"], [1, 2])
     client.predict("iris", [[missing, 2.0]])
-    assert json.loads(service.requests[-1].content) == {"x": [[None, 2.0]]}
+    assert service.requests[-1].headers["Content-Type"] == "application/x-npz"
+
+
+@pytest.mark.parametrize("labels", [["a", 1], ["a\0", "b"], [2**63, 1], [True, 1]])
+def test_labels_that_arrays_would_change_go_out_in_json(labels: list[object]) -> None:
+    payload = samples_payload([[1.0, None], [3.0, 4.0]], labels, [1, 2])  # type: ignore[arg-type]
+    assert json.loads(payload.content) == {
+        "samples": [
+            {"x": [1.0, None], "y": labels[0], "weight": 1.0},
+            {"x": [3.0, 4.0], "y": labels[1], "weight": 2.0},
+        ]
+    }
+
+
+@pytest.mark.parametrize("labels", [["a", "bc"], [1, -(2**63)], [True, False], [1.5, 2.0]])
+def test_labels_that_go_out_in_arrays_come_back_the_same(labels: list[object]) -> None:
+    payload = samples_payload([[1.0, None], [3.0, 4.0]], labels, None)  # type: ignore[arg-type]
+    with np.load(io.BytesIO(payload.content), allow_pickle=False) as arrays:
+        found = arrays["y"].tolist()
+    assert [(type(label), label) for label in found] == [(type(label), label) for label in labels]
 
 
 def test_labels_keep_the_types_of_python(service: FakeService, client: Client) -> None:

@@ -1,7 +1,8 @@
-"""Samples and inputs as request bodies: raw float32 in msgpack, or JSON with null where a value is missing."""
+"""Samples and inputs as request bodies: raw float32 in msgpack; arrays in npz where values are missing; JSON for the rest."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -45,8 +46,10 @@ def json_payload(value: Any) -> Payload:
 
 
 def inputs_payload(rows: Rows) -> Payload:
-    if isinstance(rows, list) or np.isnan(rows).any():
-        return json_payload({"x": _as_json(rows)})
+    if isinstance(rows, list):
+        return json_payload({"x": rows})
+    if np.isnan(rows).any():
+        return _npz_payload(x=rows)
     return _msgpack_payload({"x": _raw(rows), "n": len(rows)})
 
 
@@ -57,16 +60,19 @@ def samples_payload(x: Inputs, y: Labels, weight: Weights | None) -> Payload:
         raise ValueError(f"y has {len(targets)} labels for {len(rows)} samples")
     weights = None if weight is None else _to_weights(weight, len(rows))
 
-    if isinstance(rows, list) or np.isnan(rows).any():
-        samples: list[dict[str, Any]] = [
-            {"x": row, "y": target} for row, target in zip(_as_json(rows), targets, strict=True)
-        ]
-        if weights is not None:
-            samples = [sample | {"weight": each} for sample, each in zip(samples, weights, strict=True)]
-        return json_payload({"samples": samples})
-
-    body = {"x": _raw(rows), "n": len(rows), "y": targets}
-    return _msgpack_payload(body if weights is None else body | {"weight": weights})
+    if not isinstance(rows, list) and not np.isnan(rows).any():
+        body = {"x": _raw(rows), "n": len(rows), "y": targets}
+        return _msgpack_payload(body if weights is None else body | {"weight": weights})
+    column = _as_column(targets)
+    if not isinstance(rows, list) and column is not None:
+        arrays = {"x": rows, "y": column}
+        return _npz_payload(**(arrays if weights is None else arrays | {"weight": np.array(weights)}))
+    samples: list[dict[str, Any]] = [
+        {"x": row, "y": target} for row, target in zip(_as_json(rows), targets, strict=True)
+    ]
+    if weights is not None:
+        samples = [sample | {"weight": each} for sample, each in zip(samples, weights, strict=True)]
+    return json_payload({"samples": samples})
 
 
 def to_rows(x: Inputs) -> Rows:
@@ -156,6 +162,25 @@ def _as_json(rows: Rows) -> Sequence[Any]:
 
 def _raw(rows: NDArray[np.float32]) -> bytes:
     return rows.astype("<f4").tobytes(order="C")
+
+
+def _as_column(targets: list[Target]) -> NDArray[Any] | None:
+    """An array that keeps each of them as it is; None where none does."""
+    kinds = set(map(type, targets))
+    if kinds <= {int, float} and kinds != {int}:
+        return np.array(targets, np.float64)
+    if kinds == {str} and not any(str(target).endswith("\0") for target in targets):  # numpy strips those
+        return np.array(targets)
+    if kinds == {bool} or (kinds == {int} and all(-(2**63) <= target < 2**63 for target in targets)):  # type: ignore[operator]
+        return np.array(targets)
+    return None
+
+
+def _npz_payload(**arrays: NDArray[Any]) -> Payload:
+    """None of the arrays holds objects, which numpy would pickle."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return Payload(file.getvalue(), "application/x-npz")
 
 
 def _msgpack_payload(value: dict[str, Any]) -> Payload:

@@ -9,6 +9,7 @@ It answers as the real one does, and learns one thing only: how often each class
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -262,6 +263,9 @@ def _decode(request: httpx.Request) -> dict[str, Any]:
     if request.headers["Content-Type"] == "application/json":
         json_body: dict[str, Any] = json.loads(request.content)
         return json_body
+    if request.headers["Content-Type"] == "application/x-npz":
+        with np.load(io.BytesIO(request.content), allow_pickle=False) as arrays:
+            return {name: arrays[name].tolist() for name in arrays.files}
     body: dict[str, Any] = msgpack.unpackb(request.content)
     rows = np.frombuffer(body["x"], dtype="<f4").reshape(body["n"], -1)
     return body | {"x": rows.tolist()}
