@@ -24,6 +24,22 @@ def test_a_model_is_created_listed_shown_and_deleted(client: Client) -> None:
         client.model("digits")
 
 
+def test_lists_that_come_in_pages_come_whole(service: FakeService) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        cursor = request.url.params.get("cursor")
+        asked.append(cursor)
+        body = service.answer(request).json()
+        [model] = body["models"]
+        following = {None: "second", "second": "third"}.get(cursor)
+        return httpx.Response(200, json={"models": [model | {"name": f"after-{cursor}"}], "next_cursor": following})
+
+    with Client(key=service.key, transport=httpx.MockTransport(answer)) as client:
+        assert [model.name for model in client.models()] == ["after-None", "after-second", "after-third"]
+    assert asked == [None, "second", "third"]
+
+
 def test_an_equal_spec_is_welcome_and_a_different_one_a_conflict(client: Client) -> None:
     assert client.create_model("iris", {"inputs": 2, "classes": ["a", "b"]}).name == "iris"
     with pytest.raises(Conflict):

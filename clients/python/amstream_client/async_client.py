@@ -14,7 +14,7 @@ import httpx
 from httpx_sse import EventSource
 
 from amstream_client.async_producer import AsyncProducer
-from amstream_client.call import Call, described_by, http_options
+from amstream_client.call import Call, described_by, http_options, joined
 from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
@@ -30,8 +30,13 @@ def _does(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], 
     """The method that carries out the calls that `build` makes."""
 
     async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        call = build(*args, **kwargs)
-        return call.read(await self._answer_to(call))
+        call: Call[T] | None = build(*args, **kwargs)
+        pages: list[T] = []
+        while call is not None:
+            answer = await self._answer_to(call)
+            pages.append(call.read(answer))
+            call = call.next_page(answer)
+        return joined(pages)
 
     described_by(build, method)
     return method

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
 from urllib.parse import quote
 
 import httpx
@@ -26,6 +26,7 @@ class Call(Generic[T]):
     read: makes the result of a successful answer
     repeatable: whether carrying the call out twice does no more than once; if not, it is sent again only when the
         connection failed before it was sent
+    paged: whether the answer is one page of a list, which names the next one
     """
 
     method: str
@@ -35,6 +36,12 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+    paged: bool = False
+
+    def next_page(self, response: httpx.Response) -> Call[T] | None:
+        """For what comes after this answer; None where that is all."""
+        cursor = response.json().get("next_cursor") if self.paged else None
+        return None if cursor is None else replace(self, params={**self.params, "cursor": cursor})
 
     def request_arguments(self) -> dict[str, Any]:
         """For `httpx.Client.build_request`. A post gets its Idempotency-Key here, once for all of its retries."""
@@ -70,6 +77,13 @@ def read(kind: type[Resource]) -> Read[Resource]:
 
 def read_list(kind: type[Resource], field: str) -> Read[list[Resource]]:
     return lambda response: parse_list(kind, read_json(response), field)
+
+
+def joined(pages: list[T]) -> T:
+    """One result of all pages; what has no pages comes as one."""
+    if len(pages) == 1:
+        return pages[0]
+    return cast(T, [item for page in pages for item in cast(list[Any], page)])
 
 
 def read_nothing(response: httpx.Response) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import httpx
 from httpx_sse import EventSource
 
-from amstream_client.call import Call, described_by, http_options
+from amstream_client.call import Call, described_by, http_options, joined
 from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
@@ -28,8 +28,13 @@ def _does(build: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
     """The method that carries out the calls that `build` makes."""
 
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        call = build(*args, **kwargs)
-        return call.read(self._answer_to(call))
+        call: Call[T] | None = build(*args, **kwargs)
+        pages: list[T] = []
+        while call is not None:
+            answer = self._answer_to(call)
+            pages.append(call.read(answer))
+            call = call.next_page(answer)
+        return joined(pages)
 
     described_by(build, method)
     return method

@@ -23,7 +23,7 @@ def model(name: str) -> Call[Model]:
 
 def models() -> Call[list[Model]]:
     """Those that the key may see."""
-    return Call("GET", "/v1/models", read_list(Model, "models"))
+    return Call("GET", "/v1/models", read_list(Model, "models"), paged=True)
 
 
 def delete_model(name: str) -> Call[None]:

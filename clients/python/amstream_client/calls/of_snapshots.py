@@ -24,7 +24,7 @@ def create_snapshot(model: str, name: str) -> Call[Snapshot]:
 
 
 def snapshots(model: str) -> Call[list[Snapshot]]:
-    return Call("GET", model_path(model, "snapshots"), read_list(Snapshot, "snapshots"))
+    return Call("GET", model_path(model, "snapshots"), read_list(Snapshot, "snapshots"), paged=True)
 
 
 def snapshot(model: str, name: str) -> Call[Snapshot]:
