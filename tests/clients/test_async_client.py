@@ -44,7 +44,15 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_methods_carry_parameters_and_documentation_of_their_calls(kind: type) -> None:
     method = vars(kind)["learn"]
-    assert list(inspect.signature(method).parameters) == ["self", "model", "x", "y", "weight", "idempotency_key"]
+    assert list(inspect.signature(method).parameters) == [
+        "self",
+        "model",
+        "x",
+        "y",
+        "weight",
+        "time",
+        "idempotency_key",
+    ]
     assert inspect.signature(method).return_annotation.__name__ == "Accepted"
     assert "Appends samples" in method.__doc__
 

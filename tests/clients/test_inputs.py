@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgpack
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from amstream_client.payload import inputs_payload, samples_payload, to_matrix, to_rows, to_targets
+from amstream_client.payload import inputs_payload, samples_payload, to_matrix, to_rows, to_seconds, to_targets
 
 EXPECTED = np.array([[1.5, math.nan], [3.0, 4.0]], np.float32)
 
@@ -88,3 +91,38 @@ def test_rows_by_name_go_out_as_json_with_null_where_a_value_is_missing() -> Non
 def test_rows_by_name_that_cannot_be_sent_are_refused(rows: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         to_rows(rows)
+
+
+NOON = datetime(2026, 11, 27, 12, 0, 0, 500_000, UTC)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [NOON, None],
+        [NOON.astimezone(timezone(timedelta(hours=5))), None],
+        [NOON.timestamp(), math.nan],
+        np.array([NOON.timestamp(), math.nan]),
+        np.array(["2026-11-27T12:00:00.5", "NaT"], "datetime64[ms]"),
+        pd.Series([pd.Timestamp(NOON), pd.NaT]),
+        pd.to_datetime(pd.Series(["2026-11-27 12:00:00.5", None])),
+    ],
+)
+def test_times_become_seconds_since_1970(times: Any) -> None:
+    assert to_seconds(times, 2) == [NOON.timestamp(), None]
+
+
+def test_a_time_without_an_offset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"time\[0\] is .* offset"):
+        to_seconds([datetime(2026, 11, 27)], 1)
+    with pytest.raises(ValueError, match="time has 1 values for 2 samples"):
+        to_seconds([1.0], 2)
+
+
+def test_times_go_out_with_their_samples() -> None:
+    packed = msgpack.unpackb(samples_payload([[1.0]], ["a"], None, [NOON]).content)
+    assert (packed["y"], packed["time"]) == (["a"], [NOON.timestamp()])
+    named = json.loads(samples_payload([{"a": 1}], ["a"], [2], [NOON]).content)
+    assert named == {"samples": [{"x": {"a": 1}, "y": "a", "weight": 2, "time": NOON.timestamp()}]}
+    with np.load(io.BytesIO(samples_payload([[1.0], [None]], ["a", "b"], None, [NOON, None]).content)) as arrays:
+        assert np.array_equal(arrays["time"], [NOON.timestamp(), math.nan], equal_nan=True)

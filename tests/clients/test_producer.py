@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import anyio
 import httpx
+import msgpack
 import pytest
 
 from amstream_client import ApiError, AsyncClient, Client, Invalid, Producer, ProducerFailed, QueueFull, Sample
@@ -39,6 +41,13 @@ def test_samples_go_out_in_their_order_and_in_batches(client: Client, service: F
     assert learned.weight == list(range(1, 11))
     assert batches(service) == [4, 4, 2]
     assert (producer.accepted, producer.last_entry) == (10, "3-0")
+
+
+def test_times_go_along_with_their_samples(client: Client, service: FakeService) -> None:
+    with client.producer("iris", wait_s=60) as producer:
+        producer.send([1, 2], "a", time=datetime(2026, 11, 27, tzinfo=UTC))
+        producer.send([1, 2], "b")
+    assert msgpack.unpackb(service.requests[-1].content)["time"] == [1795737600.0, None]
 
 
 def test_a_batch_that_does_not_fill_goes_out_after_a_while(client: Client, service: FakeService) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -11,13 +11,20 @@ from anyio.abc import TaskGroup
 
 from amstream_client.errors import AmstreamError
 from amstream_client.outbox import OnRefused, Outbox, QueueFull
-from amstream_client.payload import Inputs, Labels, Row, Weights
+from amstream_client.payload import Inputs, Labels, Row, Time, Times, Weights
 from amstream_client.wire import Accepted, Target
 
 
 class LearnsAsync(Protocol):
     async def learn(
-        self, model: str, x: Inputs, y: Labels, weight: Weights | None = None, *, idempotency_key: str | None = None
+        self,
+        model: str,
+        x: Inputs,
+        y: Labels,
+        weight: Weights | None = None,
+        *,
+        time: Times | None = None,
+        idempotency_key: str | None = None,
     ) -> Accepted: ...
 
 
@@ -74,6 +81,7 @@ class AsyncProducer:
         y: Target,
         weight: float = 1.0,
         *,
+        time: Time = None,
         timeout_s: float | None = None,
     ) -> None:
         """As `Producer.send`."""
@@ -81,7 +89,7 @@ class AsyncProducer:
             if self._outbox.ending or self._tasks is None:
                 self._outbox.check()
                 raise RuntimeError("a producer sends inside its context: async with client.producer(…) as producer")
-            sample = self._outbox.sample(x, y, weight)
+            sample = self._outbox.sample(x, y, weight, time)
             with anyio.move_on_after(timeout_s):
                 while self._outbox.is_full and not self._outbox.has_ended:
                     await self._changed.wait()
@@ -90,7 +98,7 @@ class AsyncProducer:
                 raise RuntimeError("the producer has ended meanwhile")
             if self._outbox.is_full:
                 raise QueueFull(f"the queue of the producer for {self._outbox.model!r} is full")
-            self._outbox.add(sample, time.monotonic())
+            self._outbox.add(sample, monotonic())
             self._changed.notify_all()
 
     async def flush(self) -> None:
@@ -115,7 +123,7 @@ class AsyncProducer:
         """False at the end."""
         async with self._changed:
             while not self._outbox.has_ended:
-                due_in_s = self._outbox.due_in_s(time.monotonic())
+                due_in_s = self._outbox.due_in_s(monotonic())
                 if due_in_s == 0:
                     return True
                 with anyio.move_on_after(due_in_s):
@@ -131,7 +139,7 @@ class AsyncProducer:
             answer = await self._client.learn(self._outbox.model, **post.arguments())
         except AmstreamError as error:
             async with self._changed:
-                pause_s = self._outbox.failed(error, time.monotonic())
+                pause_s = self._outbox.failed(error, monotonic())
                 self._changed.notify_all()
         else:
             async with self._changed:

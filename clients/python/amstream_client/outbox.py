@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amstream_client.errors import AmstreamError, ApiError, ConnectionFailed, Invalid, TooLarge, Unavailable
-from amstream_client.payload import Row, to_rows, to_targets
+from amstream_client.payload import Row, Time, to_rows, to_seconds, to_targets
 from amstream_client.retry import backoff_s
 from amstream_client.wire import Accepted, Target
 
@@ -23,6 +23,7 @@ class Sample:
     x: NDArray[np.float32] | dict[str, float | None]  # (inputs,), or by name
     y: Target
     weight: float = 1.0
+    time: float | None = None  # when it happened, in seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Post:
     def arguments(self) -> dict[str, Any]:
         """Of `learn`."""
         weights = [sample.weight for sample in self.samples]
+        times = [sample.time for sample in self.samples]
         return {
             "x": [sample.x for sample in self.samples],
             "y": [sample.y for sample in self.samples],
             "weight": weights if any(weight != 1 for weight in weights) else None,
+            "time": times if any(time is not None for time in times) else None,
             "idempotency_key": self.key,
         }
 
@@ -96,7 +99,7 @@ class Outbox:
         self._flushes = 0
         self._failure: ProducerFailed | None = None
 
-    def sample(self, x: Row, y: Target, weight: float) -> Sample:
+    def sample(self, x: Row, y: Target, weight: float, time: Time) -> Sample:
         """Raises: ValueError for what cannot be sent."""
         [row] = to_rows([x])
         [target] = to_targets([y])
@@ -104,7 +107,8 @@ class Outbox:
             raise ValueError(f"weight must be a number of at least 0, not {weight}")
         if self._waiting and _form(row) != (form := _form(self._waiting[-1][1].x)):
             raise ValueError(f"x has {_form(row)}, the sample before it {form}")
-        return Sample(row, target, float(weight))
+        [seconds] = to_seconds([time], 1)
+        return Sample(row, target, float(weight), seconds)
 
     @property
     def is_full(self) -> bool:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 import msgpack
@@ -29,6 +30,9 @@ Rows: TypeAlias = NDArray[np.float32] | list[dict[str, float | None]]
 """As they are sent: (n, inputs), or by the features' names."""
 Labels: TypeAlias = Sequence[Target] | SupportsArray
 Weights: TypeAlias = Sequence[float] | SupportsArray
+Time: TypeAlias = datetime | float | None
+"""When something happened: with its offset from UTC, or in seconds since 1970; None where it is not known."""
+Times: TypeAlias = Sequence[Time] | SupportsArray
 
 
 @dataclass(frozen=True)
@@ -53,25 +57,29 @@ def inputs_payload(rows: Rows) -> Payload:
     return _msgpack_payload({"x": _raw(rows), "n": len(rows)})
 
 
-def samples_payload(x: Inputs, y: Labels, weight: Weights | None) -> Payload:
+def samples_payload(x: Inputs, y: Labels, weight: Weights | None, time: Times | None = None) -> Payload:
     rows = to_rows(x)
     targets = to_targets(y)
     if len(targets) != len(rows):
         raise ValueError(f"y has {len(targets)} labels for {len(rows)} samples")
-    weights = None if weight is None else _to_weights(weight, len(rows))
+    columns: dict[str, list[Any]] = {}
+    if weight is not None:
+        columns["weight"] = _to_weights(weight, len(rows))
+    if time is not None:
+        columns["time"] = to_seconds(time, len(rows))
 
     if not isinstance(rows, list) and not np.isnan(rows).any():
-        body = {"x": _raw(rows), "n": len(rows), "y": targets}
-        return _msgpack_payload(body if weights is None else body | {"weight": weights})
-    column = _as_column(targets)
-    if not isinstance(rows, list) and column is not None:
-        arrays = {"x": rows, "y": column}
-        return _npz_payload(**(arrays if weights is None else arrays | {"weight": np.array(weights)}))
+        return _msgpack_payload({"x": _raw(rows), "n": len(rows), "y": targets, **columns})
+    y_column = _as_column(targets)
+    if not isinstance(rows, list) and y_column is not None:
+        # None, where a time is not known, becomes NaN
+        arrays = {name: np.array(values, np.float64) for name, values in columns.items()}
+        return _npz_payload(x=rows, y=y_column, **arrays)
     samples: list[dict[str, Any]] = [
         {"x": row, "y": target} for row, target in zip(_as_json(rows), targets, strict=True)
     ]
-    if weights is not None:
-        samples = [sample | {"weight": each} for sample, each in zip(samples, weights, strict=True)]
+    for name, values in columns.items():
+        samples = [sample | {name: each} for sample, each in zip(samples, values, strict=True)]
     return json_payload({"samples": samples})
 
 
@@ -150,6 +158,32 @@ def _to_weights(weight: Weights, n: int) -> list[float]:
     if len(unusable):
         raise ValueError(f"weight[{unusable[0]}] is {weights[unusable[0]]}")
     return [float(each) for each in weights]
+
+
+def to_seconds(times: Times, n: int) -> list[float | None]:
+    """Since 1970. Raises ValueError for a time that does not say its offset from UTC, and unless there are n."""
+    given: Any = times.tolist() if hasattr(times, "tolist") and not _is_datetime64(times) else times
+    if _is_datetime64(given):  # in UTC, by numpy's convention
+        array = np.asarray(given)
+        seconds = array.astype("datetime64[us]").astype(np.int64) / 1e6
+        given = [None if missing else float(each) for each, missing in zip(seconds, np.isnat(array), strict=True)]
+    if len(given) != n:
+        raise ValueError(f"time has {len(given)} values for {n} samples")
+    return [_second(time, place) for place, time in enumerate(given)]
+
+
+def _is_datetime64(times: Any) -> bool:
+    return getattr(getattr(times, "dtype", None), "kind", None) == "M" and getattr(times.dtype, "tz", None) is None
+
+
+def _second(time: Any, place: int) -> float | None:
+    if time is None or time != time:  # NaN, NaT
+        return None
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ValueError(f"time[{place}] is {time}, which does not say its offset from UTC")
+        return time.timestamp()
+    return float(time)
 
 
 def _as_json(rows: Rows) -> Sequence[Any]:

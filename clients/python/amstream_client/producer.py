@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Protocol, Self
 
 from amstream_client.errors import AmstreamError
 from amstream_client.outbox import OnRefused, Outbox, QueueFull
-from amstream_client.payload import Inputs, Labels, Row, Weights
+from amstream_client.payload import Inputs, Labels, Row, Time, Times, Weights
 from amstream_client.wire import Accepted, Target
 
 
@@ -17,7 +17,14 @@ class Learns(Protocol):
     """What a producer needs of a client."""
 
     def learn(
-        self, model: str, x: Inputs, y: Labels, weight: Weights | None = None, *, idempotency_key: str | None = None
+        self,
+        model: str,
+        x: Inputs,
+        y: Labels,
+        weight: Weights | None = None,
+        *,
+        time: Times | None = None,
+        idempotency_key: str | None = None,
     ) -> Accepted: ...
 
 
@@ -77,6 +84,7 @@ class Producer:
         y: Target,
         weight: float = 1.0,
         *,
+        time: Time = None,
         timeout_s: float | None = None,
     ) -> None:
         """Puts one sample behind those before it, x of shape (inputs,) or by name, and waits while too many wait.
@@ -90,14 +98,14 @@ class Producer:
             if self._outbox.ending or not self._thread.is_alive():
                 self._outbox.check()
                 raise RuntimeError("a producer sends inside its context: with client.producer(…) as producer")
-            sample = self._outbox.sample(x, y, weight)
+            sample = self._outbox.sample(x, y, weight, time)
             free = self._changed.wait_for(lambda: not self._outbox.is_full or self._outbox.has_ended, timeout_s)
             self._outbox.check()
             if self._outbox.has_ended:
                 raise RuntimeError("the producer has ended meanwhile")
             if not free:
                 raise QueueFull(f"the queue of the producer for {self._outbox.model!r} is full")
-            self._outbox.add(sample, time.monotonic())
+            self._outbox.add(sample, monotonic())
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -121,7 +129,7 @@ class Producer:
         """False at the end."""
         with self._changed:
             while not self._outbox.has_ended:
-                due_in_s = self._outbox.due_in_s(time.monotonic())
+                due_in_s = self._outbox.due_in_s(monotonic())
                 if due_in_s == 0:
                     return True
                 self._changed.wait(due_in_s)
@@ -136,10 +144,10 @@ class Producer:
             answer = self._client.learn(self._outbox.model, **post.arguments())
         except AmstreamError as error:
             with self._changed:
-                pause_s = self._outbox.failed(error, time.monotonic())
+                pause_s = self._outbox.failed(error, monotonic())
                 self._changed.notify_all()
         else:
             with self._changed:
                 self._outbox.done(answer)
                 self._changed.notify_all()
-        time.sleep(pause_s)
+        sleep(pause_s)

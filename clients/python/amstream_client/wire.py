@@ -211,6 +211,8 @@ class Metrics:
     classes: list[ClassFigures]
     retention: Retention | None  # None for regression
     shadows: list[ShadowFigures]
+    newest_time: str | None = None  # when the latest of the samples learned happened, where any said when
+    event_lag_s: float | None = None  # how long ago that was
 
 
 @dataclass(frozen=True)

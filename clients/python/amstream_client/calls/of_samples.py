@@ -9,7 +9,7 @@ import httpx
 
 from amstream_client.call import Call, Read, is_visible_ascii, model_path, read, read_json
 from amstream_client.errors import UnexpectedAnswer, WrongTask
-from amstream_client.payload import Inputs, Labels, Row, Rows, Weights, inputs_payload, samples_payload, to_rows
+from amstream_client.payload import Inputs, Labels, Row, Rows, Times, Weights, inputs_payload, samples_payload, to_rows
 from amstream_client.wire import Accepted, Prediction, Predictions, Values, parse
 
 T = TypeVar("T")
@@ -18,7 +18,13 @@ LONGEST_QUERY = 2000  # what every server and proxy takes
 
 
 def learn(
-    model: str, x: Inputs, y: Labels, weight: Weights | None = None, *, idempotency_key: str | None = None
+    model: str,
+    x: Inputs,
+    y: Labels,
+    weight: Weights | None = None,
+    *,
+    time: Times | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Accepted]:
     """Appends samples to the model's stream; they are learned soon after, in this order.
 
@@ -26,6 +32,7 @@ def learn(
         x: (n, inputs), or n rows by the features' names; NaN or None = missing value
         y: n labels; for regression n values, or (n, targets)
         weight: n numbers, 1 each by default
+        time: when each happened: datetimes with an offset from UTC, numpy's, or seconds since 1970; None = not known
         idempotency_key: 1 to 255 visible ASCII characters; samples sent again under the same key (kept for 1 h)
             are not learned again. Random by default, and the same for all retries of this call.
     """
@@ -34,7 +41,7 @@ def learn(
         if not is_visible_ascii(idempotency_key) or len(idempotency_key) > 255:
             raise ValueError(f"idempotency_key must be 1 to 255 visible ASCII characters, not {idempotency_key!r}")
         headers["Idempotency-Key"] = idempotency_key
-    return Call("POST", model_path(model, "samples"), read(Accepted), samples_payload(x, y, weight), headers)
+    return Call("POST", model_path(model, "samples"), read(Accepted), samples_payload(x, y, weight, time), headers)
 
 
 def predict(model: str, x: Inputs, *, min_entry: str | None = None, track: bool = False) -> Call[Predictions]:
