@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -241,11 +242,14 @@ def use_every_call(client: Client, tmp_path: Path) -> None:
     assert created.id == client.create_model(model, SPEC).id
     assert created.id in {each.id for each in client.models()}
     x = np.random.default_rng(0).normal(size=(16, 2))
-    accepted = client.learn(model, x, ["a" if row[0] > 0 else "b" for row in x])
+    times = [datetime(2026, 11, 27, 12, tzinfo=UTC), None] * 8
+    accepted = client.learn(model, x, ["a" if row[0] > 0 else "b" for row in x], time=times)
     predicted = client.predict(model, x, min_entry=accepted.entries[-1])
     one = client.predict_one(model, x[0])
     assert (len(predicted.labels), one.classes) == (16, ["a", "b"])
     assert (client.model(model).samples_learned, client.metrics(model).samples_learned) == (16, 16)
+
+    assert str(client.metrics(model).newest_time).startswith("2026-11-27T12:00:00")
 
     before = client.hyperparameters(model)
     assert client.set_hyperparameters(model, {"ridge": 0.5}) == before | {"ridge": 0.5}
