@@ -149,6 +149,7 @@ class Reign:
             if self._realm.stopping.is_set():  # many blocks of a large net take long
                 break
             self._apply(entry_id, payload)
+            self._renew_when_due()  # what is read at once may take longer than a lease
         self._settle()
         after = self._fold.position
         samples, entries = (

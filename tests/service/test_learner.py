@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ from service import redis_keys as keys
 from service.database import Sessions, sessions
 from service.embedded import EmbeddedValkey
 from service.entries import Adopt, Samples, Snapshot, encode
+from service.fold import Fold
 from service.loss import accept_loss
 from service.repositories import checkpoints, leases, models
 from service.state import FoldState
@@ -128,6 +130,26 @@ def test_a_second_learner_stands_by_and_takes_over_when_the_first_ends(model: Mo
     model.stop()
     assert model.position is not None
     assert model.position.samples_learned == 16
+
+
+def test_a_learner_that_takes_longer_than_a_lease_for_what_it_read_keeps_the_lease(
+    model: Model, factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Fold.apply
+
+    def slowly(*args: Any, **others: Any) -> Any:
+        time.sleep(0.12)
+        return apply(*args, **others)
+
+    monkeypatch.setattr(Fold, "apply", slowly)
+    last = model.post(*(samples(4, seed=seed) for seed in range(30)))[-1]
+    model.start(holder="a", lease_s=2.0)
+    model.start(holder="b", lease_s=2.0)
+    model.applied(last)
+    with factory() as session:
+        lease = leases.of(session, model.id)
+    assert lease is not None
+    assert lease.epoch == 1
 
 
 def test_a_learner_whose_lease_was_taken_writes_nothing_more(model: Model, factory: Sessions) -> None:
