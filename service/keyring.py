@@ -84,6 +84,12 @@ class Keyring:
         expires_at = found[1].expires_at
         return found[1] if expires_at is None or expires_at > time.time() else None
 
+    def holds(self, caller: Caller) -> bool:
+        """Whether the caller's key is still in force, for whoever stays connected."""
+        with self._sessions() as session:
+            row = api_keys.by_id(session, caller.key_id)
+        return row is not None and api_keys.in_force(row)
+
     def forget(self) -> None:
         """Makes this process look every key up anew."""
         self._known = {}

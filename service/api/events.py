@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
 import redis
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -14,6 +16,7 @@ from service.api.dependencies import Authenticated, ModelName, Wired
 from service.catalog import Model
 from service.entry_id import EntryId
 from service.events import listen, newest
+from service.keyring import CACHED_S, Caller
 from service.problems import FieldError, Invalid, Unavailable, UnknownModel
 from service.services import Services
 
@@ -23,13 +26,16 @@ router = APIRouter(prefix="/v1/models/{name}", tags=["events"])
 class Listener:
     """One that listens, counted from the request on until it has gone."""
 
-    def __init__(self, services: Services, model: Model, after: EntryId | None) -> None:
+    def __init__(self, services: Services, caller: Caller, model: Model, after: EntryId | None) -> None:
         self.services = services
+        self.caller = caller
         self.model = model
         self.after = after
+        self.checked_at = time.monotonic()
 
     async def events(self) -> AsyncGenerator[ServerSentEvent]:
-        """Until the model is deleted, Redis goes away or this process ends; whoever listens comes back with the last ID."""
+        """Until the model is deleted, the key revoked, Redis goes away or this process ends; whoever may comes back with the
+        last ID."""
         try:
             client = self.services.async_redis
             after = await newest(client, self.model.id) if self.after is None else self.after
@@ -37,7 +43,7 @@ class Listener:
                 # with an ID, so that whoever loses the connection before the first event misses none either
                 yield ServerSentEvent(comment="listening", id=str(after))
                 async for event in found:
-                    if self.services.draining.is_set():
+                    if self.services.draining.is_set() or not await self._may_go_on():
                         return
                     if event is None:
                         if await self.services.catalog.get(self.model.name) != self.model:
@@ -49,6 +55,13 @@ class Listener:
                         yield ServerSentEvent(data=event.data, event=event.kind, id=shown)
         except (UnknownModel, redis.RedisError):
             return
+
+    async def _may_go_on(self) -> bool:
+        now = time.monotonic()
+        if now - self.checked_at < CACHED_S:
+            return True
+        self.checked_at = now
+        return await run_sync(self.services.keyring.holds, self.caller)
 
 
 async def listener(
@@ -65,7 +78,7 @@ async def listener(
         raise Unavailable("as many listen to events as may; poll the metrics, or try later", retry_after_s=10)
     async with services.listeners:
         with services.meters.listeners.track_inprogress():
-            yield Listener(services, model, after)
+            yield Listener(services, caller, model, after)
 
 
 def _event_id(text: str | None) -> EntryId | None:

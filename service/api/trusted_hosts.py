@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.problem_handlers import response
 from service.problems import FieldError, Misdirected
 
-PROBES = ("/livez", "/readyz")
+PROBES = ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready")
 """Whoever keeps processes running calls them by their addresses."""
 
 

@@ -172,3 +172,14 @@ def test_an_id_that_is_none_is_refused(api: httpx.Client, model: str, header: st
     assert api.get("/v1/models/none-such/events").status_code == 404
     anonymous: Any = httpx.get(f"{api.base_url}{model}/events")
     assert anonymous.status_code == 401
+
+
+def test_a_key_that_is_revoked_hears_no_more(server: Server, api: httpx.Client, model: str) -> None:
+    made = api.post("/v1/keys", json={"name": f"listener of {model[-8:]}", "scopes": ["predict"]}).json()
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    with httpx.stream("GET", server.url + f"{model}/events", headers=headers, timeout=20) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        assert api.delete(f"/v1/keys/{made['id']}").status_code == 204
+        list(lines)  # ends, or times out
+    assert httpx.get(server.url + model, headers=headers).status_code == 401
