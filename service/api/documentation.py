@@ -41,6 +41,12 @@ class ProblemDetails(BaseModel):
     errors: list[FieldProblem] = []
 
 
+class InferenceError(ProblemDetails):
+    """What is answered under /v2. Clients of the Open Inference Protocol read `error`, which says what `detail` says."""
+
+    error: str
+
+
 @dataclass(frozen=True)
 class Content:
     """Args: schema: a model, or JSON schema of what is no JSON; examples: by name."""
@@ -65,9 +71,9 @@ def json_body(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
     return request_body({JSON: Content(model, examples)})
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int, kind: type[ProblemDetails] = ProblemDetails) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: those that it has beyond what all of its kind have."""
-    return {status: _problem(status) for status in statuses}
+    return {status: _problem(status, kind) for status in statuses}
 
 
 def describe(app: FastAPI) -> None:
@@ -98,7 +104,7 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
 
 def _complete(description: dict[str, Any]) -> None:
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
-    bodies: list[type[BaseModel]] = [*_BODIES.values(), ProblemDetails]
+    bodies: list[type[BaseModel]] = [*_BODIES.values(), ProblemDetails, InferenceError]
     _, found = models_json_schema([(model, "validation") for model in bodies], ref_template=REF)
     for name, schema in found["$defs"].items():
         schemas.setdefault(name, schema)
@@ -120,20 +126,23 @@ def _complete_operation(path: str, operation: dict[str, Any]) -> None:
         statuses |= {408, 413, 415, 422}
     if "parameters" in operation:
         statuses |= {422}
+    kind: type[ProblemDetails] = ProblemDetails
+    if is_inference(path):
+        kind, statuses = InferenceError, {400 if status == 422 else status for status in statuses}
     responses = operation["responses"]
     responses.pop("422", None)
-    if path.startswith("/v2") and 422 in statuses:  # whose clients know 400 for it
-        statuses = statuses - {422} | {400}
-    for status, answer in responses.items():
-        if int(status) >= 400 and JSON in answer.get("content", {}):
-            answer["content"] = {PROBLEM_TYPE: answer["content"][JSON]}
-    responses |= {str(status): _problem(status) for status in sorted(statuses) if str(status) not in responses}
+    responses |= {str(status): _problem(status, kind) for status in sorted(statuses) if str(status) not in responses}
 
 
-def _problem(status: int) -> dict[str, Any]:
+def is_inference(path: str) -> bool:
+    """Whether clients of the Open Inference Protocol ask for it: 400 is all they know for what is wrong with a request."""
+    return f"{path}/".startswith("/v2/")
+
+
+def _problem(status: int, kind: type[ProblemDetails] = ProblemDetails) -> dict[str, Any]:
     description: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(model=ProblemDetails.__name__)}}},
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": REF.format(model=kind.__name__)}}},
     }
     if status in (429, 503):
         description["headers"] = {"Retry-After": {"description": "in seconds", "schema": {"type": "integer"}}}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import Content, request_body
 from service.api.media import JSON
-from service.api.oip_metadata import VersionName, check_version, errors
+from service.api.oip_metadata import VersionName, check_version
 from service.api.oip_requests import HEADER_LENGTH, InferenceRequest, read_inference
 from service.api.oip_responses import inference_response
 from service.api.predictions import MinEntry, entry_of
@@ -20,6 +20,9 @@ from service.keyring import Caller
 from service.services import Services
 
 router = APIRouter(prefix="/v2/models/{name}", tags=["open inference protocol"])
+
+
+_X = {"name": "x", "datatype": "FP32", "shape": [2, 3]}
 
 
 class OutputTensor(BaseModel):
@@ -42,43 +45,63 @@ class InferenceResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": InferenceResponse},
-    **errors(400, 401, 403, 404, 408, 413, 415, 429, 503),
-}
-
-_BODY = request_body(
+BINARY = "application/octet-stream"
+BODY = request_body(
     {
         JSON: Content(
             InferenceRequest,
-            {"one row": {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [0, 1.5, 2]}]}},
+            {
+                "two rows": {"inputs": [_X | {"data": [[0, 1.5, None], [1, 0, 2]]}]},
+                "binary answer": {
+                    "id": "mine",
+                    "inputs": [_X | {"data": [0, 1.5, 3, 1, 0, 2]}],
+                    "outputs": [{"name": "label", "parameters": {"binary_data": True}}],
+                },
+            },
         ),
-        "application/octet-stream": Content(
-            {"type": "string", "format": "binary", "description": f"JSON of {HEADER_LENGTH} bytes, then binary data"}
-        ),
+        BINARY: Content({"type": "string", "format": "binary", "description": "the JSON, and binary data behind it"}),
     }
 )
+ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": InferenceResponse,
+        "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}},
+        "description": "JSON, or with binary data behind it where that is asked for",
+    }
+}
+HeaderLength = Annotated[
+    str | None,
+    Header(
+        alias=HEADER_LENGTH, description="how many bytes of the body are JSON; all of them, unless binary data follows"
+    ),
+]
 
 
-@router.post("/infer", responses=_ANSWERS, response_class=Response, openapi_extra=_BODY)
+@router.post("/infer", responses=ANSWER, response_class=Response, openapi_extra=BODY)
 async def infer(
-    name: ModelName, request: Request, services: Wired, caller: Authenticated, min_entry: MinEntry = None
+    name: ModelName,
+    request: Request,
+    services: Wired,
+    caller: Authenticated,
+    header_length: HeaderLength = None,
+    min_entry: MinEntry = None,
 ) -> Response:
-    """Predicts for the rows of the input tensor `x`. `Inference-Header-Content-Length` says how much of the body is JSON."""
-    return await _infer(name, request, services, caller, min_entry)
+    """Predicts for the rows of the input tensor `x`."""
+    return await _infer(name, request, services, caller, header_length, min_entry)
 
 
-@router.post("/versions/{version}/infer", responses=_ANSWERS, response_class=Response, openapi_extra=_BODY)
+@router.post("/versions/{version}/infer", responses=ANSWER, response_class=Response, openapi_extra=BODY)
 async def version_infer(
     name: ModelName,
     version: VersionName,
     request: Request,
     services: Wired,
     caller: Authenticated,
+    header_length: HeaderLength = None,
     min_entry: MinEntry = None,
 ) -> Response:
     """The same; 404 when another version is served by now."""
-    return await _infer(name, request, services, caller, min_entry, version)
+    return await _infer(name, request, services, caller, header_length, min_entry, version)
 
 
 async def _infer(
@@ -86,13 +109,14 @@ async def _infer(
     request: Request,
     services: Services,
     caller: Caller,
+    header_length: str | None,
     min_entry: str | None,
     wanted_version: str | None = None,
 ) -> Response:
     caller.require("predict", name)
     model = await services.catalog.get(name)
     body, most = await request.body(), services.settings.max_post_samples
-    inference = await run_sync(partial(read_inference, body, request.headers.get(HEADER_LENGTH), model.spec, most=most))
+    inference = await run_sync(partial(read_inference, body, header_length, model.spec, most=most))
     entry = entry_of(min_entry)
     predicted = await services.prediction.predict(model, lambda: inference.inputs, min_entry=entry)
     check_version(name, predicted.version, wanted_version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from service import __version__, oip
 from service.api import health
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.documentation import InferenceError, problems
 from service.fold import Version
 from service.keyring import Caller
 from service.oip import TensorKind
@@ -22,22 +23,6 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 EXTENSIONS = ["binary_tensor_data", "classification"]
 
 VersionName = Annotated[str, Path(description="the `model_version` that is served: there is no other")]
-
-
-class InferenceError(BaseModel):
-    """An RFC 9457 problem. Clients of the protocol read `error`, which says what `detail` says."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    error: str
-    errors: list[dict[str, Any]] = []
-
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`."""
-    return {status: {"model": InferenceError} for status in statuses}
 
 
 class Live(BaseModel):
@@ -82,7 +67,7 @@ async def server_live() -> Live:
     return Live(live=True)
 
 
-@router.get("/health/ready", responses=errors(503))
+@router.get("/health/ready", responses=problems(503, kind=InferenceError))
 async def server_ready(services: Wired) -> Ready:
     """As `/readyz`."""
     await health.ready(services)
@@ -94,26 +79,26 @@ async def server_metadata() -> ServerMetadata:
     return ServerMetadata(name="amstream", version=__version__, extensions=EXTENSIONS)
 
 
-@router.get("/models/{name}", responses=errors(401, 403, 404, 429, 503))
+@router.get("/models/{name}")
 async def model_metadata(name: ModelName, services: Wired, caller: Authenticated) -> ModelMetadata:
     """Names, datatypes and shapes of its tensors."""
     return await _metadata(name, services, caller)
 
 
-@router.get("/models/{name}/versions/{version}", responses=errors(401, 403, 404, 429, 503))
+@router.get("/models/{name}/versions/{version}")
 async def version_metadata(
     name: ModelName, version: VersionName, services: Wired, caller: Authenticated
 ) -> ModelMetadata:
     return await _metadata(name, services, caller, version)
 
 
-@router.get("/models/{name}/ready", responses=errors(401, 403, 404, 429, 503))
+@router.get("/models/{name}/ready")
 async def model_ready(name: ModelName, services: Wired, caller: Authenticated) -> ModelReady:
     """503 while there is nothing that it could predict: no class is known, or no value."""
     return await _ready(name, services, caller)
 
 
-@router.get("/models/{name}/versions/{version}/ready", responses=errors(401, 403, 404, 429, 503))
+@router.get("/models/{name}/versions/{version}/ready")
 async def version_ready(name: ModelName, version: VersionName, services: Wired, caller: Authenticated) -> ModelReady:
     return await _ready(name, services, caller, version)
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
-from service.api.documentation import methods_of
+from service.api.documentation import is_inference, methods_of
 from service.api.security_headers import HEADERS
 from service.problems import FieldError, Invalid, Problem, RequestTimeout, Unauthenticated, Unavailable
 
@@ -103,12 +103,11 @@ def response(path: str, status: int, body: dict[str, Any], headers: dict[str, st
     """The connection ends with an answer to a request whose body is still on its way, and too slow."""
     if status == RequestTimeout.status:
         headers["Connection"] = "close"
-    if f"{path}/".startswith("/v2/"):
+    if is_inference(path):
         status, body = _for_inference_clients(status, body)
     return JSONResponse(body, status, HEADERS | headers, media_type="application/problem+json")
 
 
 def _for_inference_clients(status: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Clients of the Open Inference Protocol read `error`, and know 400 for whatever is wrong with a request."""
     status = 400 if status == Invalid.status else status
     return status, body | {"status": status, "error": body["detail"]}
