@@ -28,6 +28,8 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 """How much of a body is JSON; binary data follows."""
 
 MOST_TENSORS = 10_000
+MOST_PARTS = 200_000
+"""Lists and objects in a request's JSON. Parsed, the smallest take some 60 times the bytes that they had."""
 
 
 class RequestedOutput(BaseModel):
@@ -82,6 +84,7 @@ def read_inference(body: bytes, header_length: str | None, spec: ModelSpec, *, m
     Raises: Invalid naming the field and value; TooLarge for more than `most` rows.
     """
     length = _json_length(body, header_length)
+    _check_parts(body[:length], most * spec.inputs)
     request = read_json(InferenceRequest, body[:length]) if length else _of_raw(body, spec)
     binary = BinaryData(body, length)
     tensors = [read_tensor(tensor, binary, f"inputs.{index}") for index, tensor in enumerate(request.inputs)]
@@ -97,6 +100,17 @@ def _json_length(body: bytes, header_length: str | None) -> int:
     if not (header_length.isascii() and header_length.isdigit()) or int(header_length) > len(body):
         raise Invalid(FieldError(HEADER_LENGTH, header_length, f"must be a number of at most {len(body)} bytes"))
     return int(header_length)
+
+
+def _check_parts(text: bytes, numbers: int) -> None:
+    """Before it is parsed. Args: numbers: how many there may be. Raises: TooLarge."""
+    for what, count, most in (
+        ("lists and objects", text.count(b"[") + text.count(b"{"), MOST_PARTS),
+        ("values", text.count(b","), numbers + MOST_PARTS),
+    ):
+        if count > most:
+            error = FieldError("inputs", f"{count} {what}", f"must be at most {most}")
+            raise TooLarge(f"the request has {count} {what}, the limit is {most}", errors=[error])
 
 
 def _of_raw(body: bytes, spec: ModelSpec) -> InferenceRequest:
