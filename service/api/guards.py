@@ -23,9 +23,17 @@ CORS: dict[str, Any] = {
         "Content-Type",
         "Idempotency-Key",
         "If-Match",
+        "Inference-Header-Content-Length",
         "Last-Event-ID",
     ],
-    "expose_headers": ["ETag", "Idempotency-Key", "RateLimit", "RateLimit-Policy", "Retry-After"],
+    "expose_headers": [
+        "ETag",
+        "Idempotency-Key",
+        "Inference-Header-Content-Length",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Retry-After",
+    ],
 }
 """What pages of the origins that the settings name may use. Cookies are none of it: keys come in a header."""
 

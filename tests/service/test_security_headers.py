@@ -66,6 +66,9 @@ def test_a_page_of_an_origin_that_is_named_may_call_without_cookies(open_to_page
     allowed = preflight(open_to_page, PAGE)
     assert allowed["access-control-allow-origin"] == PAGE
     assert "access-control-allow-credentials" not in allowed
+    assert {"Idempotency-Key", "Inference-Header-Content-Length"} <= set(
+        allowed["access-control-allow-headers"].split(", ")
+    )
     answer = open_to_page.get("/v1/models", headers={"Origin": PAGE})
     assert answer.headers["access-control-allow-origin"] == PAGE
     stranger = open_to_page.get("/v1/models", headers={"Origin": "https://evil.example"})
