@@ -141,13 +141,15 @@ class LocalService:
 
 
 @contextmanager
-def temporary_service(settings: Mapping[str, str]) -> Iterator[LocalService]:
+def temporary_service(
+    settings: Mapping[str, str], command: Sequence[str] = (sys.executable, "-m", "service")
+) -> Iterator[LocalService]:
     """A started service on fresh data; nothing is left of it.
 
     Raises: ServiceError, with the end of its log, also for what a client met with in the block.
     """
     with TemporaryDirectory(prefix="amstream-benchmark-") as directory:
-        service = LocalService(Path(directory), settings=settings)
+        service = LocalService(Path(directory), command, settings)
         try:
             service.launch()
             service.wait_ready()

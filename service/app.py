@@ -27,6 +27,7 @@ from service.api import (
     snapshots,
     tracking,
 )
+from service.api.request_log import RequestLog
 from service.api.request_meter import RequestMeter
 from service.services import Services
 
@@ -70,6 +71,7 @@ def create_app(services: Services) -> FastAPI:
             app.include_router(module.router)
     guards.install(app, services.settings)
     app.add_middleware(RequestMeter, meters=services.meters)
+    app.add_middleware(RequestLog)
     problem_handlers.install(app)
     documentation.describe(app)
     return app

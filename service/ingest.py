@@ -7,10 +7,14 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import msgpack
 import redis
 import redis.asyncio
+import structlog
+from anyio.to_thread import run_sync
 
 from service import entries, stream
 from service.catalog import Catalog, Model
@@ -20,6 +24,11 @@ from service.meters import Meters
 from service.problems import FieldError, Invalid, TooMany
 from service.quota import Quota
 from service.stream import AppendFull, Limits, Post, Seen, StreamGone
+
+log = structlog.get_logger()
+
+LARGE_BYTES = 2**17
+T = TypeVar("T")
 
 Appended = list[str] | dict[str, Seen]
 
@@ -51,10 +60,12 @@ class _Posted:
 class _Pending:
     """A post on its way: its samples, its key, and the future that answers it."""
 
-    def __init__(self, samples: Samples, key: IdempotencyKey | None, answer: asyncio.Future[_Posted]) -> None:
+    def __init__(
+        self, samples: Samples, key: IdempotencyKey | None, digest: str, answer: asyncio.Future[_Posted]
+    ) -> None:
         self.samples = samples
         self.key = key
-        self.digest = "" if key is None else _digest(samples)
+        self.digest = digest
         self.answer = answer
         self.answered = False
 
@@ -75,6 +86,11 @@ class _Pending:
             key = self.key.key if self.key else None
             error = FieldError("Idempotency-Key", key, "must be new, or come with the payload that it came with first")
             self.fail(Invalid(error, kind="idempotency-key-reused"))
+
+
+async def _aside(work: Callable[[], T], parts: Sequence[Samples]) -> T:
+    """In a worker thread, where samples are so many that everybody else would have to wait meanwhile."""
+    return await run_sync(work) if sum(part.x.nbytes for part in parts) > LARGE_BYTES else work()
 
 
 def _digest(samples: Samples) -> str:
@@ -115,15 +131,18 @@ class Ingest:
         """
         if self._quota is not None:
             await self._quota.admit(model.id, model.name, len(samples))
+        digest = "" if key is None else await _aside(partial(_digest, samples), [samples])
         batcher = self._batchers.get(model.id)
         if batcher is None:
             batcher = _Batcher(model, self._append, on_idle=lambda: self._batchers.pop(model.id))
             self._batchers[model.id] = batcher
-        posted = await batcher.post(model, samples, key)
+        posted = await batcher.post(model, samples, key, digest)
         if posted.repeated:
             self._meters.repeated(model.name)
         else:
             self._meters.accepted(model.name, len(samples))
+        first, last = posted.entries[0], posted.entries[-1]
+        log.debug("accepted", model=model.name, samples=len(samples), first_entry=first, last_entry=last)
         return posted.entries
 
     async def command(self, model: Model, command: Command) -> EntryId:
@@ -178,10 +197,10 @@ class _Batcher:
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
-    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> _Posted:
+    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None, digest: str) -> _Posted:
         """Args: model: as known now; its stream may be another one than that of earlier posts (`amstream accept-loss`)."""
         self._model = model
-        pending = _Pending(samples, key, asyncio.get_running_loop().create_future())
+        pending = _Pending(samples, key, digest, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
         self._samples_waiting += len(samples)
         if self._samples_waiting >= model.spec.block.size:
@@ -211,7 +230,8 @@ class _Batcher:
         """Appends the posts that were not seen before, and answers all."""
         model = self._model
         while batch:
-            blocks, counts, spans = _cut([pending.samples for pending in batch], model.spec.block.size)
+            parts = [pending.samples for pending in batch]
+            blocks, counts, spans = await _aside(partial(_cut, parts, model.spec.block.size), parts)
             posts = [
                 Post(pending.key.field, pending.digest, first, last)
                 for pending, (first, last) in zip(batch, spans, strict=True)

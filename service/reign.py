@@ -156,6 +156,8 @@ class Reign:
             after.samples_learned - before.samples_learned,
             after.entries_applied - before.entries_applied,
         )
+        if entries:
+            self._log.debug("learned", entry=str(self._fold.entry), entries=entries, samples=samples)
         self._realm.meter.learned(samples, entries, time.monotonic() - begun)
 
     def _apply(self, entry_id: EntryId, payload: bytes) -> None:

@@ -31,7 +31,7 @@ from service.stream import Limits, async_client, sync_client
 from service.supervisor import Supervisor
 from service.tracking import Tracking
 from service.tuning import Tuning
-from service.weights import PubSubPublisher, follow
+from service.weights import Everywhere, PubSubPublisher, follow, follow_while
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,16 @@ class Services:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Learners learn (roles all, learner), replicas follow (role api), until the block ends."""
+        """Learners learn (roles all, learner), replicas follow (role api, and all where it stands by), until the block ends."""
         self.publications.attach(asyncio.get_running_loop())
         following = None
-        if self.supervisor is not None:
-            self.supervisor.start()
-        else:
+        if self.supervisor is None:
             following = asyncio.create_task(follow(self.async_redis, self.publications))
+        else:
+            self.supervisor.start()
+            if self.settings.role == "all":
+                stands_by = self.supervisor.stands_by
+                following = asyncio.create_task(follow_while(stands_by, self.async_redis, self.publications))
         try:
             yield
         finally:
@@ -97,8 +100,7 @@ def assemble(settings: Settings, *, redis_url: str, engine: Engine, node: str, w
     meters = Meters()
     supervisor = None
     if settings.role != "api":
-        interval_s = settings.publish_s
-        publisher = publications if settings.role == "all" else PubSubPublisher(client, interval_s=interval_s)
+        publisher = Everywhere(publications, PubSubPublisher(client, interval_s=settings.publish_s))
         supervisor = Supervisor(settings, session_factory, client, publisher, holder=node, meters=meters)
     catalog = Catalog(
         session_factory,

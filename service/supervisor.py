@@ -57,6 +57,10 @@ class Supervisor(threading.Thread):
         """What each model's learner in this process is doing, by model ID."""
         return {model_id: learner.status for model_id, learner in self._learners.copy().items()}
 
+    def stands_by(self) -> bool:
+        """Whether a model is learned elsewhere."""
+        return "standby" in self.statuses().values()
+
     def run(self) -> None:
         while not self._stopping.is_set():
             try:

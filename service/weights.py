@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +32,7 @@ from service.spec import ModelSpec
 RECONNECT_S = 0.5
 SILENCE_S = 5.0
 MOST_AT_ONCE = 64
+CHECK_S = 0.5
 
 log = structlog.get_logger()
 
@@ -95,7 +99,10 @@ def _net(fields: dict[str, Any]) -> Net:
 
 
 class PubSubPublisher:
-    """Args: interval_s: least time between two publications of a model."""
+    """Says versions to those who follow; while nobody does, making the message is saved.
+
+    Args: interval_s: least time between two publications of a model.
+    """
 
     repeat_s = 1.0  # for replicas that missed the last one: Pub/Sub forgets
 
@@ -104,8 +111,52 @@ class PubSubPublisher:
         self.interval_s = interval_s
 
     def publish(self, model_id: str, published: Published) -> None:
-        message = encode(published)
-        self._client.publish(keys.weights_channel(model_id), message)
+        if self._client.pubsub_numpat():
+            self._client.publish(keys.weights_channel(model_id), encode(published))
+
+
+class Everywhere:
+    """For a process that uses what it learns, beside others that follow: every version here, and as often as may be there."""
+
+    interval_s = 0.0
+    repeat_s = PubSubPublisher.repeat_s
+
+    def __init__(self, here: Publications, there: PubSubPublisher) -> None:
+        self._here = here
+        self._there = there
+        self._said_at: dict[str, float] = {}
+
+    def publish(self, model_id: str, published: Published) -> None:
+        """What there is no time for is made up for by the repetition. Raises: RedisError."""
+        self._here.publish(model_id, published)
+        now = time.monotonic()
+        if now - self._said_at.get(model_id, float("-inf")) >= self._there.interval_s:
+            self._said_at[model_id] = now
+            self._there.publish(model_id, published)
+
+
+async def follow_while(
+    needed: Callable[[], bool], client: redis.asyncio.Redis, publications: Publications, *, check_s: float = CHECK_S
+) -> None:
+    """As `follow`, at the times when it is needed. Args: check_s: how often that is asked."""
+    following: asyncio.Task[None] | None = None
+    try:
+        while True:
+            if needed() and following is None:
+                following = asyncio.create_task(follow(client, publications))
+            elif not needed() and following is not None:
+                await _cancelled(following)
+                following = None
+            await asyncio.sleep(check_s)
+    finally:
+        if following is not None:
+            await _cancelled(following)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def follow(client: redis.asyncio.Redis, publications: Publications, *, silence_s: float = SILENCE_S) -> None:

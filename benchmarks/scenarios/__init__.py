@@ -8,6 +8,7 @@ from benchmarks.scenarios import (
     online_digits,
     paper_mnist_online,
     recovery,
+    service,
     step_time,
     streams,
 )
@@ -21,6 +22,7 @@ SCENARIOS: dict[str, Scenario] = {
         *(stream.scenario() for stream in online.STREAMS),
         paper_mnist_online.PAPER_MNIST_ONLINE,
         recovery.RECOVERY,
+        service.SERVICE,
         step_time.STEP_TIME,
         *streams.STREAMS,
     )

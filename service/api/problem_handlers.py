@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
 from service.api.documentation import is_inference, methods_of
+from service.api.request_log import HEADER, SCOPE_KEY
 from service.api.security_headers import HEADERS
 from service.problems import FieldError, Invalid, Problem, RequestTimeout, Unauthenticated, Unavailable
 
@@ -45,14 +46,15 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
-        log.error("defect", method=request.method, path=request.url.path, exc_info=error)
+        request_id = request.scope[SCOPE_KEY]  # here it is bound no more, and nobody else puts it into the answer
+        log.error("defect", method=request.method, path=request.url.path, request_id=request_id, exc_info=error)
         body = {
             "type": "about:blank",
             "title": "Internal error",
             "status": 500,
             "detail": "a defect of the server; see its log",
         }
-        return response(request.url.path, 500, body, {})
+        return response(request.url.path, 500, body, {HEADER: request_id})
 
 
 def _on(app: FastAPI, kind: type[E], to_problem: Callable[[E], Problem]) -> None:

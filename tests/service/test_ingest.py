@@ -104,6 +104,27 @@ def together(*posts: Samples, keyed: Sequence[IdempotencyKey | None] = ()) -> Sc
 # Blocks
 
 
+def test_large_posts_are_kept_in_order_and_recognised_too(log: Log) -> None:
+    model, values = log.model(size=2**15), list(map(float, range(2**16)))
+
+    async def one_after_the_other(ingest: Ingest, model: Model) -> list[Any]:
+        posts = [(values, "a"), ([-1.0], None), (values, "a"), ([-2.0, *values[1:]], "a")]
+        return [
+            (
+                await asyncio.gather(
+                    ingest.post(model, post(*x), None if name is None else key(name)), return_exceptions=True
+                )
+            )[0]
+            for x, name in posts
+        ]
+
+    first, small, again, other = log.run(model, one_after_the_other)
+    assert first == again
+    assert list(log.blocks(model).values()) == [values[: 2**15], values[2**15 :], [-1.0]]
+    assert list(log.blocks(model)) == [*first, *small]
+    assert isinstance(other, Invalid)
+
+
 def test_single_posts_that_arrive_together_share_a_block(log: Log) -> None:
     model = log.model(size=4)
     answers = log.run(model, together(post(1), post(2), post(3), post(4)))
