@@ -27,7 +27,7 @@ BLOCK = 256
 NET = two_hidden_layers(784, 100, 10)
 MODEL = "measured"
 MODULE = "benchmarks.measured_service"
-PATIENCE = {"AMSTREAM_WAIT_S": "600"}
+SETTINGS = {"AMSTREAM_WAIT_S": "600", "AMSTREAM_THREADS": "1"}
 
 POSTS = (("msgpack", 256), ("msgpack", 2048), ("msgpack", 16), ("json", 256), ("json", 16))
 """Formats and samples in a post, the first one being the headline."""
@@ -177,7 +177,7 @@ def _last(accepted: bytes) -> str:
 @contextmanager
 def _service(seed: int, *, counting: bool = False) -> Iterator[LocalService]:
     command = (sys.executable, "-m", MODULE, *([COUNTING] if counting else []))
-    with temporary_service(PATIENCE, command=command) as service:
+    with temporary_service(SETTINGS, command=command) as service:
         spec: Spec = {
             "inputs": NET.inputs,
             "hidden": list(NET.hidden),
@@ -226,7 +226,8 @@ def notes(plan: Plan) -> list[str]:
     turns, blocks = TURNS[plan.scale]
     calls, seconds = CALLS_EACH[plan.scale]
     return [
-        f"{NET.name}, synthetic pixels, blocks of {BLOCK}; client, service and Valkey share the machine's cores",
+        f"{NET.name}, synthetic pixels, blocks of {BLOCK}; one torch thread for each learner; client, service and Valkey "
+        "share the machine's cores",
         f"bulk: {turns} turns of {blocks} blocks, {IN_FLIGHT} posts in flight, from the first post until all is learned; "
         "limit: the smaller of learner_alone (the learner's steps, in a process of its own) and pipeline_alone (the same "
         f"service with a learner that only counts); posts of {POSTS[0][1]} samples in msgpack where nothing else is said",
@@ -242,5 +243,6 @@ SERVICE = Scenario(
     data="none: synthetic pixels",
     cells=cells,
     seeds={RunScale.QUICK: 1, RunScale.HOUR: 3, RunScale.FULL: 5},
+    threads=1,
     notes=notes,
 )
