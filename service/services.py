@@ -31,7 +31,7 @@ from service.stream import Limits, async_client, sync_client
 from service.supervisor import Supervisor
 from service.tracking import Tracking
 from service.tuning import Tuning
-from service.weights import Everywhere, PubSubPublisher, follow, follow_while
+from service.weights import Everywhere, PubSubPublisher, cancelled, follow, follow_while
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,7 @@ class Services:
             yield
         finally:
             if following is not None:
-                following.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await following
+                await cancelled(following)
             if self.supervisor is not None:
                 await asyncio.to_thread(self.supervisor.stop)
             self.publications.detach()

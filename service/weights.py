@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -145,18 +144,19 @@ async def follow_while(
             if needed() and following is None:
                 following = asyncio.create_task(follow(client, publications))
             elif not needed() and following is not None:
-                await _cancelled(following)
+                await cancelled(following)
                 following = None
             await asyncio.sleep(check_s)
     finally:
         if following is not None:
-            await _cancelled(following)
+            await cancelled(following)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Returns once it has ended; asks again, should a library have swallowed the first request."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
 
 
 async def follow(client: redis.asyncio.Redis, publications: Publications, *, silence_s: float = SILENCE_S) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from fastapi.testclient import TestClient
 
@@ -11,7 +10,7 @@ from service.publications import Publications
 from service.services import Services
 from service.settings import Settings
 from service.stream import async_client
-from service.weights import follow_while
+from service.weights import cancelled, follow_while
 from tests.service.api import GOOD, assembled, learned, running
 from tests.service.learning import eventually
 
@@ -72,9 +71,7 @@ def test_following_stops_while_it_is_not_needed(redis_url: str) -> None:
                         break
                     await asyncio.sleep(0.01)
                 seen.append(follows)
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            await cancelled(following)
         return seen
 
     assert asyncio.run(scenario()) == [True, False, True]
