@@ -83,6 +83,14 @@ def test_every_file_that_the_architecture_names_exists() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_every_module_of_the_code_map_exists() -> None:
+    rows = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    modules = [name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row)]
+    assert len(modules) > 50
+    present = {path.name for folder in ("models", "service") for path in (ROOT / folder).rglob("*.py")}
+    assert [name for name in modules if name.rsplit("/", 1)[-1] not in present] == []
+
+
 def test_every_test_that_the_guarantees_name_exists() -> None:
     text = (ROOT / "docs" / "guarantees.md").read_text()
     named = set(re.findall(r"`(?:tests/[\w/]+/)?(test_\w+\.py)`", text))
