@@ -13,14 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from amstream_client import AmstreamError, Client
+from amstream_client import AmstreamError, Client, Spec
 from benchmarks.provenance import ROOT
+from models import Architecture
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
 GRACE_S = 3.0
 LOG_LINES_SHOWN = 30
 POLL_S = 0.05
+
+
+def spec_of(net: Architecture, *, block: int, wait_ms: float, seed: int) -> Spec:
+    """For a model of pixels whose classes are numbers."""
+    return {
+        "inputs": net.inputs,
+        "hidden": list(net.hidden),
+        "classes": list(range(net.outputs)),
+        "scale": "pooled",
+        "seed": seed,
+        "block": {"size": block, "wait_ms": wait_ms},
+    }
 
 
 class ServiceError(Exception):

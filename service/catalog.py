@@ -141,7 +141,6 @@ class Catalog:
             return existing, False
         model_id, stream_uuid = str(uuid.uuid4()), str(uuid.uuid4())
         stream = ModelStream(self._client, model_id)
-        fields = {"model_id": model_id, "name": name, "spec": spec.model_dump_json()}
         try:
             with self._sessions.begin() as session:
                 if models.count(session) >= self._max_models:
@@ -149,7 +148,9 @@ class Catalog:
                 if spec.shadow_of is not None:
                     row = add_shadow(session, spec, model_id=model_id, name=name)
                 else:
-                    row = models.add(session, stream_uuid=stream_uuid, **fields)
+                    row = models.add(
+                        session, model_id=model_id, name=name, spec=spec.model_dump_json(), stream_uuid=stream_uuid
+                    )
                     stream.create(stream_uuid)
         except redis.RedisError:
             with contextlib.suppress(redis.RedisError):

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from functools import partial
 from statistics import median
 
-from amstream_client import Client, Spec
+from amstream_client import Client
 from benchmarks.datasets import synthetic_pixels
-from benchmarks.local_service import LocalService, stopped_by_sigterm, temporary_service
+from benchmarks.local_service import LocalService, spec_of, stopped_by_sigterm, temporary_service
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario, two_hidden_layers
 
 BLOCK = 200
@@ -90,16 +90,8 @@ def _round(services: Mapping[str, LocalService], *, backwards: bool) -> dict[str
 
 
 def _create(service: LocalService, seed: int) -> None:
-    spec: Spec = {
-        "inputs": NET.inputs,
-        "hidden": list(NET.hidden),
-        "classes": list(range(NET.outputs)),
-        "scale": "pooled",
-        "seed": seed,
-        "block": {"size": BLOCK, "wait_ms": 0.0},
-    }
     with Client(service.url, service.admin_key()) as client:
-        client.create_model(MODEL, spec)
+        client.create_model(MODEL, spec_of(NET, block=BLOCK, wait_ms=0.0, seed=seed))
 
 
 def _learn(service: LocalService, samples: int) -> float:

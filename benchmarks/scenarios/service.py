@@ -16,10 +16,10 @@ from typing import Any
 import msgpack
 import torch
 
-from amstream_client import Client, Spec
+from amstream_client import Client
 from benchmarks.datasets import Dataset, synthetic_pixels
 from benchmarks.load import COUNTING, NO_OP, in_background, latencies_s, rate, request, send_all, wires
-from benchmarks.local_service import LocalService, stopped_by_sigterm, temporary_service
+from benchmarks.local_service import LocalService, spec_of, stopped_by_sigterm, temporary_service
 from benchmarks.scenario import Cell, Figures, Plan, RunScale, Scenario, two_hidden_layers
 from models import PooledScale, create_learner
 
@@ -178,16 +178,8 @@ def _last(accepted: bytes) -> str:
 def _service(seed: int, *, counting: bool = False) -> Iterator[LocalService]:
     command = (sys.executable, "-m", MODULE, *([COUNTING] if counting else []))
     with temporary_service(SETTINGS, command=command) as service:
-        spec: Spec = {
-            "inputs": NET.inputs,
-            "hidden": list(NET.hidden),
-            "classes": list(range(NET.outputs)),
-            "scale": "pooled",
-            "seed": seed,
-            "block": {"size": BLOCK, "wait_ms": 1.0},
-        }
         with Client(service.url, service.admin_key()) as client:
-            client.create_model(MODEL, spec)
+            client.create_model(MODEL, spec_of(NET, block=BLOCK, wait_ms=1.0, seed=seed))
         warm = synthetic_pixels(10 * BLOCK)
         _posted(service, [_body("msgpack", warm, 0, len(warm.y))])
         yield service

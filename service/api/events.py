@@ -13,11 +13,12 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.api.dependencies import Authenticated, ModelName, Wired
+from service.api.entry_ids import entry_id
 from service.catalog import Model
 from service.entry_id import EntryId
 from service.events import listen, newest
 from service.keyring import CACHED_S, Caller
-from service.problems import FieldError, Invalid, Unavailable, UnknownModel
+from service.problems import Unavailable, UnknownModel
 from service.services import Services
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["events"])
@@ -82,12 +83,7 @@ async def listener(
 
 
 def _event_id(text: str | None) -> EntryId | None:
-    if not text:
-        return None
-    try:
-        return EntryId.parse(text)
-    except ValueError as error:
-        raise Invalid(FieldError("Last-Event-ID", text, "must be the ID of an event")) from error
+    return entry_id("Last-Event-ID", text, "must be the ID of an event") if text else None
 
 
 @router.get("/events", response_class=EventSourceResponse)

@@ -14,12 +14,12 @@ from models import Label
 from service.api.bodies import read_inputs, read_query
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import Content, request_body
+from service.api.entry_ids import entry_id
 from service.api.json_samples import AnyInputList
 from service.api.media import INPUTS, JSON, MSGPACK, NPZ, content_kind
 from service.api.sample_checks import Most
 from service.entry_id import EntryId
 from service.fold import Version
-from service.problems import FieldError, Invalid
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["predictions"])
 
@@ -134,9 +134,4 @@ def _as_targets(values: NDArray[np.float64]) -> list[Any]:
 
 def entry_of(text: str | None) -> EntryId | None:
     """Raises: Invalid naming `min_entry`."""
-    if text is None:
-        return None
-    try:
-        return EntryId.parse(text)
-    except ValueError as error:
-        raise Invalid(FieldError("min_entry", text, "must be an entry ID as a post of samples returned it")) from error
+    return None if text is None else entry_id("min_entry", text)

@@ -17,6 +17,7 @@ from service.api.bodies import read_json
 from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import Content, json_body, problems, request_body
+from service.api.entry_ids import entry_id
 from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.entry_id import EntryId
 from service.problems import FieldError, Invalid, UnsupportedMedia
@@ -202,18 +203,11 @@ async def restore(
     else:
         if if_match is not None:
             raise Invalid(FieldError("If-Match", if_match, "is for snapshots"))
-        skip = [_entry("skip", one) for one in body.skip]
+        skip = [entry_id("skip", one) for one in body.skip]
         rewound = await services.rewind.restore(model, _point(body.at), skip, by=caller)
         name_of_state, entry = rewound.snapshot, rewound.entry
     version = await services.catalog.version(model)
     return Restored(snapshot=name_of_state, entry=str(entry), model_version=version.model_version)
-
-
-def _entry(field: str, text: str) -> EntryId:
-    try:
-        return EntryId.parse(text)
-    except ValueError as error:
-        raise Invalid(FieldError(field, text, "must be an entry ID as a post of samples returned it")) from error
 
 
 def _point(at: str | None) -> EntryId | datetime | None:
@@ -222,7 +216,7 @@ def _point(at: str | None) -> EntryId | datetime | None:
     try:
         time = datetime.fromisoformat(at)
     except ValueError:
-        return _entry("at", at)
+        return entry_id("at", at)
     if time.tzinfo is None:
         raise Invalid(FieldError("at", at, "must say its offset from UTC, as in 2026-11-27T09:00:00Z"))
     return time
