@@ -67,7 +67,7 @@ class Prediction:
                 )
             version = await self._catalog.version(model)
         predicted = await run_sync(partial(_predicted, model, version, inputs), limiter=self._limiter)
-        self._meters.predicted(model.name, len(predicted.labels))
+        self._meters.predicted(model.name, len(predicted.x))
         return predicted
 
 

@@ -53,6 +53,15 @@ def with_token(settings: Settings, redis_url: str, sqlite_url: str) -> Services:
     return assembled(settings, redis_url, sqlite_url)
 
 
+def test_predictions_of_a_regression_are_counted_too(http: TestClient) -> None:
+    path = "/v1/models/values"
+    assert http.put(path, json={"inputs": 3, "hidden": [8], "task": "regression"}).status_code == 201
+    entry = learned(http, path, [{"x": [1, 2, 3], "y": 4.5}])
+    answer = http.post(f"{path}/predictions", json={"x": [[1, 2, 3], [3, 2, 1]]}, params={"min_entry": entry})
+    assert len(answer.json()["values"]) == 2
+    assert scraped(http, model="values")["amstream_samples_predicted_total"] == 3
+
+
 def test_a_model_is_counted_from_its_post_to_its_checkpoint(http: TestClient, model: str, post: Any) -> None:
     learned(http, model, [GOOD] * 8)
     post([GOOD] * 3, **{"Idempotency-Key": "once"})
