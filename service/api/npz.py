@@ -16,6 +16,7 @@ from service.problems import FieldError, Invalid, TooLarge
 
 MOST_ARRAYS = 16
 LONGEST_HEADER = 1_000
+_DIRECTORY_END, _NUMBER = 22, 10  # the length of the record that ends a zip file; where it states the number of members
 # Of booleans, integers, floats and strings; what numpy would need pickle for is none of them.
 _HEADER = re.compile(
     rb"\{\s*'descr':\s*'(?P<descr>[<>|=]?(?:b1|[iu][1248]|f2|f4|f8|U[1-9]\d{0,4}))',"
@@ -31,6 +32,7 @@ def read(body: bytes, *, most_bytes: int) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             members = archive.infolist()
             _check_members(members, most_bytes)
+            _check_number(body, archive)
             contents = {member.filename.removesuffix(".npy"): archive.read(member) for member in members}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise Invalid(FieldError("body", f"{len(body)} bytes", f"must be an npz file: {error}")) from error
@@ -51,6 +53,14 @@ def _check_members(members: list[zipfile.ZipInfo], most_bytes: int) -> None:
             raise Invalid(
                 FieldError(member.filename, member.compress_type, "must be stored or deflated, not encrypted")
             )
+
+
+def _check_number(body: bytes, archive: zipfile.ZipFile) -> None:
+    """Raises BadZipFile for a directory of more members than were found: zipfile skips those it takes for a comment."""
+    end = len(body) - len(archive.comment) - _DIRECTORY_END
+    number = int.from_bytes(body[end + _NUMBER : end + _NUMBER + 2], "little")
+    if number != len(archive.filelist):
+        raise zipfile.BadZipFile(f"its directory states {number} arrays and lists {len(archive.filelist)}")
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:

@@ -68,7 +68,7 @@ class Proxy:
         self._deck: list[Fault] = []
         self._held = _bound(("127.0.0.1", 0))  # keeps the port while nobody listens there
         self.port: int = self._held.getsockname()[1]
-        self._listener: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -103,17 +103,25 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
     async def _listen(self) -> None:
+        # Not an asyncio.Server: one that is closed while a connection arrives leaves that connection's socket open.
         if self._listener is None:
-            self._listener = await asyncio.start_server(
-                self._accepted, sock=_bound(("127.0.0.1", self.port)), limit=CHUNK
-            )
+            self._listener = _bound(("127.0.0.1", self.port))
+            self._listener.setblocking(False)
+            self._listener.listen(100)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
     async def _end(self) -> None:
+        self._stop_listening()
+        await asyncio.sleep(0)  # connections just accepted begin, so that they can end
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
 
     async def _deliveries(self) -> None:
         while deliveries := [task for task in self._tasks if task.get_name() == "delivery"]:
@@ -121,8 +129,14 @@ class Proxy:
 
     # One connection
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._begin(_Connection(self, reader, writer).serve(), "connection")
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # the client has gone
+            connection, _ = listener.accept()
+            self._begin(self._serve(connection), "connection")
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK)
+        await _Connection(self, reader, writer).serve()
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
@@ -164,8 +178,7 @@ class Proxy:
 
     def refuse(self, for_s: float) -> None:
         if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+            self._stop_listening()
             self._begin(self._listen_again(for_s), "delivery")
 
     async def _listen_again(self, after_s: float) -> None:

@@ -137,6 +137,15 @@ def test_too_many_samples_are_too_large() -> None:
     assert [(error.field, error.value) for error in caught.value.errors] == [("samples", 5)]
 
 
+@pytest.mark.parametrize("value", [0, 1, 50, 255])
+def test_no_damaged_byte_makes_an_array_disappear(value: int) -> None:
+    whole = saved(x=X, y=["yes", "no"], weight=[1.0, 2.0])
+    for position in range(len(whole)):
+        body = whole[:position] + bytes([value]) + whole[position + 1 :]
+        with contextlib.suppress(Invalid, TooLarge):
+            assert npz.read(body, most_bytes=10_000).keys() == {"x", "y", "weight"}, position
+
+
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
     body = bytearray(saved(x=X, y=["yes", "no"]))
