@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Sessions
-from service.fold import START, Fold, Version
+from service.fold import START, Fold
 from service.problems import Conflict, FieldError, Invalid, Unavailable, UnknownModel
 from service.publications import Publications, Published
 from service.repositories import checkpoints, leases, models
@@ -24,6 +24,7 @@ from service.spec import NAME, ModelSpec
 from service.state import DamagedState, load
 from service.stream import ModelStream
 from service.tables import ModelRow
+from service.version import Version
 
 CACHED_S = 1.0
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from models.scaling import Moments
 from service import state as states
 from service.entry_id import EntryId
-from service.fold import IN_FORCE, Fold
+from service.fold import Fold
+from service.knowledge import IN_FORCE, Knowledge, bytes_like
 from service.problems import FieldError, Invalid
 from service.repositories.checkpoints import Position
 from service.spec import ModelSpec
@@ -135,11 +136,11 @@ def read(content: bytes, spec: ModelSpec) -> Imported:
         rule = "is unknown" if name in manifest.header else "is missing"
         raise Invalid(FieldError(f"manifest.header.{name}", manifest.header.get(name), rule))
     try:
-        needed = fold.bytes_like(manifest.header)
+        needed = bytes_like(spec, manifest.header)
         if needed > len(content):  # before anything of that size is made
             rule = f"needs {needed} bytes of tensors, and the file has {len(content)}"
             raise Invalid(FieldError("manifest.header", manifest.header, rule))
-        like = fold.empty_like(manifest.header)
+        like = Knowledge.of_size(spec, manifest.header, device="cpu").state()
     except ValueError as error:
         raise Invalid(FieldError("manifest.header", manifest.header, str(error))) from error
     tensors = _tensors(found, like.tensors)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from service import __version__
 from service.database import Sessions
-from service.fold import START, Version
+from service.fold import START
 from service.lag import Lag, lag_of
 from service.meters import MODEL, Meters
 from service.publications import Publications
@@ -24,6 +24,7 @@ from service.repositories.checkpoints import Position
 from service.settings import Settings
 from service.supervisor import Supervisor
 from service.tables import ModelRow
+from service.version import Version
 
 STANDINGS = ("learning", "refused", "none")
 DOING = ("starting", "learning", "standby", "retrying", "refused", "gone")

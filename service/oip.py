@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import Label
-from service.fold import Version
 from service.prediction import Predicted
 from service.spec import ModelSpec
+from service.version import Version
 
 INPUT = "x"
 LABEL, PROBABILITIES, VALUES = "label", "probabilities", "values"

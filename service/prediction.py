@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from models import Label
 from service.catalog import Catalog, Model
 from service.entry_id import EntryId
-from service.fold import Version
 from service.meters import Meters
 from service.problems import Unavailable
 from service.publications import Publications
+from service.version import Version
 
 MOST_AT_ONCE = 4
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from service.entry_id import EntryId
-from service.fold import Version
+from service.version import Version
 
 
 @dataclass(frozen=True)

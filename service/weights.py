@@ -24,9 +24,10 @@ from models.scaling import Moments
 from models.target_scale import TargetScale
 from service import redis_keys as keys
 from service.entry_id import EntryId
-from service.fold import METRICS, TARGET, Version
+from service.knowledge import METRICS, TARGET
 from service.publications import Publications, Published
 from service.spec import ModelSpec
+from service.version import Version
 
 RECONNECT_S = 0.5
 SILENCE_S = 5.0

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, RootModel
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import json_body, problems
-from service.fold import Version
+from service.version import Version
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
 

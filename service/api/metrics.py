@@ -16,8 +16,8 @@ from models.prequential import RECENT, Alarms, ClassificationMetrics
 from models.prequential_values import RegressionMetrics
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.catalog import Model
-from service.fold import Version
 from service.services import Services
+from service.version import Version
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["metrics"])
 

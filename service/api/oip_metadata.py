@@ -11,12 +11,12 @@ from service import __version__, oip
 from service.api import health
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import InferenceError, problems
-from service.fold import Version
 from service.keyring import Caller
 from service.oip import TensorKind
 from service.prediction import check_knows
 from service.problems import UnknownVersion
 from service.services import Services
+from service.version import Version
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 

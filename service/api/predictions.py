@@ -19,7 +19,7 @@ from service.api.json_samples import AnyInputList
 from service.api.media import INPUTS, JSON, MSGPACK, NPZ, content_kind
 from service.api.sample_checks import Most
 from service.entry_id import EntryId
-from service.fold import Version
+from service.version import Version
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["predictions"])
 

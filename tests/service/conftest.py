@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
 
 from service.app import create_app
-from service.database import connect, migrate, sessions
+from service.database import Sessions, connect, migrate, sessions
 from service.keyring import create_key
 from service.services import Services, assemble
 from service.settings import Settings
 from service.stream import sync_client
+from tests.service.learning import Model
 
 SPEC: dict[str, Any] = {"inputs": 3, "hidden": [8], "classes": ["no", "yes"], "block": {"size": 4, "wait_ms": 1}}
 
@@ -26,6 +28,25 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
     client = sync_client(redis_url)
     yield client
     client.close()
+
+
+@pytest.fixture
+def factory(engine: Engine) -> Sessions:
+    return sessions(engine)
+
+
+@pytest.fixture
+def create(factory: Sessions, client: redis.Redis, redis_url: str) -> Iterator[Callable[..., Model]]:
+    """Makes models without HTTP, of specs given as keywords, and stops their learners afterwards."""
+    made: list[Model] = []
+
+    def create_model(**spec: Any) -> Model:
+        made.append(Model(factory, client, redis_url, **spec))
+        return made[-1]
+
+    yield create_model
+    for model in made:
+        model.stop()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import redis
+import torch
 
 from service import entries
 from service.database import Sessions
@@ -42,6 +43,12 @@ def samples(n: int, *, seed: int = 0) -> Samples:
     draw = np.random.default_rng(seed)
     return Samples(
         draw.normal(size=(n, 3)).astype(np.float32), ["yes" if v else "no" for v in draw.random(n) < 0.5], None
+    )
+
+
+def same(left: FoldState, right: FoldState) -> bool:
+    return left.tensors.keys() == right.tensors.keys() and all(
+        torch.equal(tensor, right.tensors[name]) for name, tensor in left.tensors.items()
     )
 
 

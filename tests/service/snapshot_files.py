@@ -59,7 +59,7 @@ def learned(spec: ModelSpec, blocks: int = 3, *, seed: int = 0, offset: float = 
     draw = torch.Generator().manual_seed(seed)
     for _ in range(blocks):
         x = torch.randn(8, spec.inputs, generator=draw) * scale + offset
-        fold._learner.learn(x, torch.randint(len(spec.classes), (8,), generator=draw))
+        fold._known.learner.learn(x, torch.randint(len(spec.classes), (8,), generator=draw))
     return fold
 
 

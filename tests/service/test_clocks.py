@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 import redis
 import torch
-from sqlalchemy import Engine
 
 from service import redis_keys as keys
-from service.database import sessions
 from service.entries import Resume, Samples, encode
 from service.entry_id import EntryId
 from service.stream import Limits, Post, Seen, append, async_client
@@ -38,19 +36,6 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
-
-
-@pytest.fixture
-def create(engine: Engine, client: redis.Redis, redis_url: str) -> Iterator[Callable[..., Model]]:
-    made: list[Model] = []
-
-    def create_model(**spec: Any) -> Model:
-        made.append(Model(sessions(engine), client, redis_url, **spec))
-        return made[-1]
-
-    yield create_model
-    for model in made:
-        model.stop()
 
 
 def check_learned(model: Model, blocks: list[Samples]) -> None:

@@ -92,8 +92,8 @@ def test_a_stream_that_drifts_far_and_mixes_scales_leaves_a_state_that_can_be_re
     draw = torch.Generator().manual_seed(0)
     for drift in [0.0, *[1e6] * 100, *[0.0] * 50]:
         x = (torch.randn(8, 6, generator=draw) + drift) * torch.logspace(-6, 6, 6)
-        fold._learner.learn(x, torch.randint(2, (8,), generator=draw))
-        fold._learner.learn(x / 7, torch.randint(2, (8,), generator=draw))
+        fold._known.learner.learn(x, torch.randint(2, (8,), generator=draw))
+        fold._known.learner.learn(x / 7, torch.randint(2, (8,), generator=draw))
     assert exchange.read(written(fold), spec).stored == state.store(fold.state())
 
 

@@ -27,7 +27,7 @@ def values_learned() -> Fold:
     fold = Fold(VALUES, device="cpu")
     draw = torch.Generator().manual_seed(0)
     for _ in range(3):
-        fold._learner.learn(torch.randn(8, 3, generator=draw), torch.randn(8, 2, generator=draw))
+        fold._known.learner.learn(torch.randn(8, 3, generator=draw), torch.randn(8, 2, generator=draw))
     return fold
 
 
@@ -114,8 +114,8 @@ def harmless(fold: Fold, imported: exchange.Imported) -> None:
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(9))
     predicted = other.version().predictor(x)
     assert predicted.isfinite().all()
-    other._learner.learn(x, torch.zeros(8, 2) if fold.spec.targets else torch.zeros(8, dtype=torch.int64))
-    after = other._learner.state_dict()
+    other._known.learner.learn(x, torch.zeros(8, 2) if fold.spec.targets else torch.zeros(8, dtype=torch.int64))
+    after = other._known.learner.state_dict()
     assert all(tensor.isfinite().all() for tensor in after.values() if tensor.is_floating_point())
 
 

@@ -4,17 +4,11 @@ import time
 import uuid
 
 import pytest
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from service import database
 from service.database import Sessions, connect, sessions
 from service.repositories import leases, models
-
-
-@pytest.fixture
-def factory(engine: Engine) -> Sessions:
-    return sessions(engine)
 
 
 @pytest.fixture

@@ -15,13 +15,15 @@ from service.durability import NotDurable, must_wait_for_sync
 from service.stream import sync_client
 from tests.service.learning import eventually
 from tests.service.test_learner import (  # noqa: F401 - collected here a second time, on the other server
-    create,
-    factory,
     model,
-    test_a_learner_refuses_when_redis_lost_the_stream_and_goes_on_once_that_is_accepted,
     test_a_snapshot_names_the_state_at_its_entry_and_adopt_goes_back_to_it,
     test_entries_that_do_not_decode_become_dead_letters_and_learning_goes_on,
+)
+from tests.service.test_learner_checkpoints import (  # noqa: F401
     test_the_log_is_trimmed_to_what_recovery_needs,
+)
+from tests.service.test_learner_loss import (  # noqa: F401
+    test_a_learner_refuses_when_redis_lost_the_stream_and_goes_on_once_that_is_accepted,
 )
 from tests.service.test_stream import *  # noqa: F403
 

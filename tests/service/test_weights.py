@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from service.fold import Fold, Version
+from service.fold import Fold
 from service.publications import Publications, Published
 from service.spec import ModelSpec
 from service.stream import async_client, sync_client
+from service.version import Version
 from service.weights import PubSubPublisher, follow
 
 DEADLINE_S = 20
