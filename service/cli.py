@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from amstream_client.cli import register
 from service import __version__, logs
 from service.database import sessions
-from service.keyring import SCOPES, create_key
+from service.keyring import create_key
 from service.loss import accept_loss
 from service.problems import Problem
-from service.repositories import api_keys
 from service.serve import CannotStart, open_database, open_redis
 from service.serve import serve as run_service
 from service.settings import Settings
@@ -30,8 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-keys = typer.Typer(help="API keys, straight in the database of this machine's settings.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
 register(app)
 
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Overrides AMSTREAM_DATA_DIR.")]
@@ -64,7 +58,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     role: Annotated[Literal["all", "api", "learner"] | None, typer.Option(help="What this process does.")] = None,
 ) -> None:
-    """Runs the service: everything in this process by default, on a Valkey and an SQLite of its own.
+    """Run the service: everything in this process by default, on a Valkey and an SQLite of its own.
 
     The first start writes an admin key into the data directory; the other commands pick it up from there.
     All settings are environment variables, AMSTREAM_…; the options here override the common ones.
@@ -79,7 +73,10 @@ def serve(
 
 @app.command()
 def migrate(data_dir: DataDirOption = None) -> None:
-    """Brings the database's schema up to date (`serve` does so by itself)."""
+    """Bring the database's schema up to date; `serve` does so by itself.
+
+    Example: amstream migrate --data-dir /srv/amstream
+    """
     with _one_line_errors():
         open_database(_settings(data_dir=data_dir)).dispose()
     typer.echo("the schema is up to date")
@@ -87,11 +84,14 @@ def migrate(data_dir: DataDirOption = None) -> None:
 
 @app.command("accept-loss")
 def accept_loss_command(
-    model: Annotated[str, typer.Argument(help="The model whose learner refuses.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model whose learner refuses.")],
     data_dir: DataDirOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Lets a model learn on from its newest checkpoint after Redis lost entries. Samples after the checkpoint stay lost."""
+    """Let a model learn on from its newest checkpoint after Redis lost entries. Samples after the checkpoint stay lost.
+
+    Example: amstream accept-loss digits
+    """
     if not yes:
         typer.confirm(f"Give up every sample of {model!r} that no checkpoint includes?", abort=True)
     with _one_line_errors():
@@ -105,68 +105,30 @@ def accept_loss_command(
     )
 
 
-@app.command()
-def version() -> None:
-    """Prints the version."""
-    typer.echo(__version__)
-
-
-@keys.command("create")
-def create(
-    name: Annotated[str, typer.Argument(help="What the key is for; unique among keys in force.")],
-    scope: Annotated[list[str], typer.Option("--scope", help=f"One of {', '.join(SCOPES)}; may be repeated.")],
-    model: Annotated[list[str] | None, typer.Option("--model", help="Bind the key to models; may be repeated.")] = None,
-    days: Annotated[float | None, typer.Option(help="How long it holds; without it, until it is revoked.")] = None,
-    rate: Annotated[int | None, typer.Option(help="Most requests a minute; by default, what the settings say.")] = None,
+@app.command("admin-key")
+def admin_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for; unique among keys in force.")],
     data_dir: DataDirOption = None,
 ) -> None:
-    """Prints a new key. It is shown this once: only its hash is stored.
+    """Make an admin key where there is none any more, straight in the database of this machine's settings, and print it.
 
-    Example: amstream keys create sensor-7 --scope learn --model boiler --days 90
+    It needs neither a key nor a server. The first start of `serve` writes a first one by itself; all else about keys is done
+    by `amstream keys`.
+
+    Example: amstream admin-key admin-2
     """
     with _one_line_errors():
-        engine = open_database(_settings(data_dir=data_dir))
-        lasts_s = None if days is None else days * 86_400
-        secret = create_key(
-            sessions(engine),
-            name=name,
-            scopes=scope,
-            models=model or None,
-            expires_in_s=lasts_s,
-            requests_per_minute=rate,
-        )
+        _, secret = create_key(sessions(open_database(_settings(data_dir=data_dir))), name=name, scopes=["admin"])
     typer.echo(secret)
 
 
-@keys.command("list")
-def list_keys(data_dir: DataDirOption = None) -> None:
-    """Lists keys: names, scopes and dates, never the keys themselves."""
-    with _one_line_errors():
-        engine = open_database(_settings(data_dir=data_dir))
-    table = Table("name", "scopes", "models", "created", "expires", "revoked", "a minute")
-    with sessions(engine)() as session:
-        for row in api_keys.all_keys(session):
-            dates = map(_date, (row.created_at, row.expires_at, row.revoked_at))
-            table.add_row(row.name, row.scopes, row.models or "all", *dates, str(row.requests_per_minute or ""))
-    Console().print(table)
+@app.command()
+def version() -> None:
+    """Print the version.
 
-
-@keys.command("revoke")
-def revoke(
-    name: Annotated[str, typer.Argument(help="Name of the key.")],
-    data_dir: DataDirOption = None,
-) -> None:
-    """Revokes a key; running servers refuse it within seconds."""
-    with _one_line_errors():
-        engine = open_database(_settings(data_dir=data_dir))
-        with sessions(engine).begin() as session:
-            if not api_keys.revoke(session, name):
-                raise ValueError(f"there is no key {name!r} in force")
-    typer.echo(f"revoked {name}")
-
-
-def _date(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    Example: amstream version
+    """
+    typer.echo(__version__)
 
 
 def main() -> None:

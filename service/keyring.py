@@ -119,27 +119,6 @@ def create_key(
     models: Sequence[str] | None = None,
     expires_in_s: float | None = None,
     requests_per_minute: int | None = None,
-) -> str:
-    """A new key; the secret is returned once and stored nowhere. Raises: as `new_key`."""
-    row_and_secret = new_key(
-        sessions,
-        name=name,
-        scopes=scopes,
-        models=models,
-        expires_in_s=expires_in_s,
-        requests_per_minute=requests_per_minute,
-    )
-    return row_and_secret[1]
-
-
-def new_key(
-    sessions: Sessions,
-    *,
-    name: str,
-    scopes: Sequence[str],
-    models: Sequence[str] | None = None,
-    expires_in_s: float | None = None,
-    requests_per_minute: int | None = None,
 ) -> tuple[ApiKeyRow, str]:
     """A new key's row, and its secret, which is stored nowhere.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from service.database import Sessions
-from service.keyring import Caller, Keyring, new_key
+from service.keyring import Caller, Keyring, create_key
 from service.problems import Conflict, UnknownKey
 from service.repositories import api_keys
 from service.tables import ApiKeyRow
@@ -52,8 +52,8 @@ class Keys:
         requests_per_minute: int | None,
         by: Caller,
     ) -> tuple[Key, str]:
-        """The key and its secret. Raises: as `new_key`."""
-        row, secret = new_key(
+        """The key and its secret. Raises: as `create_key`."""
+        row, secret = create_key(
             self._sessions,
             name=name,
             scopes=scopes,

@@ -9,11 +9,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
-import typer
-from typer.main import get_command
-
 from service import problems
-from service.cli import app
 from service.problems import NotFound, Problem
 from service.settings import Settings
 
@@ -55,18 +51,6 @@ def _kinds_of_problems() -> Iterator[tuple[str, int]]:
                 for kind in named:
                     assert isinstance(kind, ast.Constant), ast.unparse(call)
                     yield str(kind.value), raised.status
-
-
-def test_every_command_that_the_readme_shows_exists() -> None:
-    command = get_command(app)
-    context = typer.Context(command)
-    shown = set(re.findall(r"\bamstream ([a-z-]+)(?: ([a-z-]+))?", (ROOT / "README.md").read_text()))
-    assert shown
-    for name, subcommand in shown:
-        found = command.get_command(context, name) if hasattr(command, "get_command") else None
-        assert found is not None, name
-        if hasattr(found, "commands") and subcommand:
-            assert subcommand in found.commands, f"{name} {subcommand}"
 
 
 def test_every_make_target_of_the_documents_exists() -> None:

@@ -49,19 +49,8 @@ def by_id(session: Session, key_id: str) -> ApiKeyRow | None:
     return session.get(ApiKeyRow, key_id)
 
 
-def by_name(session: Session, name: str) -> ApiKeyRow | None:
-    return session.scalar(select(ApiKeyRow).where(ApiKeyRow.name == name, ApiKeyRow.revoked_at.is_(None)))
-
-
 def all_keys(session: Session) -> Sequence[ApiKeyRow]:
     return session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.created_at)).all()
-
-
-def revoke(session: Session, name: str) -> bool:
-    row = by_name(session, name)
-    if row is not None:
-        row.revoked_at = time.time()
-    return row is not None
 
 
 def in_force(row: ApiKeyRow) -> bool:

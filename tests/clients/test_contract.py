@@ -199,9 +199,9 @@ def use_every_command(run: Callable[..., Any], tmp_path: Path) -> None:
     use_tracked_commands(run, model, tmp_path)
     use_regression_commands(run, f"values-{model}"[:63], tmp_path)
 
-    created = run("api-keys", "create", f"key-{model}"[:63], "--scope", "predict", "--model", model)
-    assert created["id"] in {key["id"] for key in run("api-keys", "list")}
-    assert run("api-keys", "revoke", created["id"]) == {"revoked": created["id"]}
+    created = run("keys", "create", f"key-{model}"[:63], "--scope", "predict", "--model", model)
+    assert created["id"] in {key["id"] for key in run("keys", "list")}
+    assert run("keys", "revoke", created["name"]) == {"revoked": created["id"], "name": created["name"]}
     assert {finding["state"] for finding in run("doctor")} == {"good"}
     for each in (shadow, model):
         assert run("models", "delete", each, "--yes") == {"deleted": each}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,12 +12,14 @@ import msgpack
 import numpy as np
 from fastapi.testclient import TestClient
 from numpy.typing import ArrayLike
+from sqlalchemy import update
 
 from service.app import create_app
-from service.database import connect, migrate, sessions
+from service.database import Sessions, connect, migrate, sessions
 from service.keyring import create_key
 from service.services import Services, assemble
 from service.settings import Settings
+from service.tables import ApiKeyRow
 from tests.service.learning import eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -32,8 +35,15 @@ def assembled(settings: Settings, redis_url: str, database_url: str, *, node: st
 
 def key(services: Services, *scopes: str, name: str, models: list[str] | None = None) -> dict[str, str]:
     """The header with a new key."""
-    secret = create_key(sessions(services.engine), name=name, scopes=scopes, models=models)
+    _, secret = create_key(sessions(services.engine), name=name, scopes=scopes, models=models)
     return {"Authorization": f"Bearer {secret}"}
+
+
+def revoked(factory: Sessions, name: str) -> None:
+    """A key is no longer in force, as another process's doing."""
+    with factory.begin() as session:
+        in_force = ApiKeyRow.name == name, ApiKeyRow.revoked_at.is_(None)
+        session.execute(update(ApiKeyRow).where(*in_force).values(revoked_at=time.time()))
 
 
 @contextlib.contextmanager

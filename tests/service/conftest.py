@@ -64,7 +64,7 @@ def services(settings: Settings, redis_url: str, sqlite_url: str) -> Services:
 @pytest.fixture
 def http(services: Services) -> Iterator[TestClient]:
     """A client with an admin key, on a running application whose learners learn."""
-    secret = create_key(sessions(services.engine), name="test-admin", scopes=["admin"])
+    _, secret = create_key(sessions(services.engine), name="test-admin", scopes=["admin"])
     with TestClient(create_app(services), headers={"Authorization": f"Bearer {secret}"}) as client:
         yield client
 

@@ -10,9 +10,8 @@ from fastapi.testclient import TestClient
 
 from service import keyring
 from service.keyring import create_key
-from service.repositories import api_keys
 from service.services import Services
-from tests.service.api import GOOD, key, refused, standing
+from tests.service.api import GOOD, key, refused, revoked, standing
 from tests.service.conftest import SPEC
 
 M = "/v1/models/m"
@@ -98,8 +97,7 @@ def test_a_revoked_key_is_refused_once_the_cache_has_passed(
 ) -> None:
     headers = key(services, "admin", name="short-lived")
     assert http.get("/v1/models", headers=headers).status_code == 200
-    with services.sessions.begin() as session:
-        assert api_keys.revoke(session, "short-lived")
+    revoked(services.sessions, "short-lived")
     refused(http.get("/v1/models", headers=headers), 401, "unauthenticated")
     assert key(services, "admin", name="short-lived") != headers
 
@@ -108,8 +106,7 @@ def test_a_revoked_key_is_not_revived_by_a_new_one_of_the_same_name(
     http: TestClient, services: Services, no_cache: Callable[[], None]
 ) -> None:
     old = key(services, "admin", name="k")
-    with services.sessions.begin() as session:
-        api_keys.revoke(session, "k")
-    new = create_key(services.sessions, name="k", scopes=["predict"])
+    revoked(services.sessions, "k")
+    _, new = create_key(services.sessions, name="k", scopes=["predict"])
     refused(http.get("/v1/models", headers=old), 401, "unauthenticated")
     assert http.get("/v1/models", headers={"Authorization": f"Bearer {new}"}).status_code == 200

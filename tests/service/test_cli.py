@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import structlog
 import typer
-from sqlalchemy import text
 from typer.testing import CliRunner
 
 from service import __version__
@@ -22,7 +21,6 @@ from service.cli import app
 from service.data_dir import DataDir
 from service.database import connect, sessions
 from service.keyring import Keyring
-from service.problems import Unauthenticated
 from service.services import Services
 from service.spec import ModelSpec
 from service.stream import ModelStream
@@ -147,36 +145,19 @@ def schema(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'data' / 'amstream.db'}"
 
 
-def test_a_key_is_created_listed_and_revoked(schema: str) -> None:
-    made = RUN.invoke(
-        app, ["keys", "create", "sensor", "--scope", "learn", "--scope", "predict", "--model", "boiler", "--days", "1"]
-    )
+def test_an_admin_key_is_made_without_a_server_and_without_a_key(schema: str) -> None:
+    made = RUN.invoke(app, ["admin-key", "admin-2"])
     assert made.exit_code == 0
-    secret = made.stdout.strip()
     engine = connect(schema)
-    try:
-        caller = Keyring(sessions(engine)).look_up(secret)
-        assert (set(caller.scopes), caller.models) == ({"learn", "predict"}, frozenset({"boiler"}))
-        listed = RUN.invoke(app, ["keys", "list"]).output
-        assert secret not in listed
-        assert all(word in listed for word in ("sensor", "learn", "predict", "boiler"))
-        assert RUN.invoke(app, ["keys", "revoke", "sensor"]).output == "revoked sensor\n"
-        with pytest.raises(Unauthenticated):
-            Keyring(sessions(engine)).look_up(secret)
-        with engine.connect() as connection:
-            assert connection.execute(text("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL")).scalar() == 0
-    finally:
-        engine.dispose()
+    caller = Keyring(sessions(engine)).look_up(made.stdout.strip())
+    engine.dispose()
+    assert (caller.name, set(caller.scopes), caller.models) == ("admin-2", {"admin"}, None)
 
 
-def test_what_is_wrong_with_a_key_is_said_in_one_line(schema: str) -> None:
-    RUN.invoke(app, ["keys", "create", "taken", "--scope", "admin"])
-    assert "'taken'" in fails("keys", "create", "taken", "--scope", "admin")
-    assert "'write'" in fails("keys", "create", "k", "--scope", "write")
-    assert "expires_in_s" in fails("keys", "create", "k", "--scope", "learn", "--days", "0")
-    assert "'Boiler'" in fails("keys", "create", "k", "--scope", "learn", "--model", "Boiler")
-    assert "'unknown'" in fails("keys", "revoke", "unknown")
-    assert "database_url" in fails("keys", "list", "--data-dir", "/nowhere")
+def test_what_is_wrong_with_an_admin_key_is_said_in_one_line(schema: str) -> None:
+    RUN.invoke(app, ["admin-key", "taken"])
+    assert "'taken'" in fails("admin-key", "taken")
+    assert "database_url" in fails("admin-key", "k", "--data-dir", "/nowhere")
 
 
 def test_migrating_twice_changes_nothing(schema: str) -> None:

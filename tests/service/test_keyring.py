@@ -14,11 +14,12 @@ from service.database import sessions
 from service.keyring import PREFIX, Caller, Keyring, create_key, ensure_admin_key
 from service.problems import Forbidden, Problem, Unauthenticated
 from service.repositories import api_keys
+from tests.service.api import revoked
 
 
 def test_a_key_is_known_by_its_secret_alone_which_is_stored_nowhere(engine: Engine) -> None:
-    secret = create_key(sessions(engine), name="k", scopes=["learn", "predict"], models=["m"])
-    other = create_key(sessions(engine), name="l", scopes=["admin"])
+    _, secret = create_key(sessions(engine), name="k", scopes=["learn", "predict"], models=["m"])
+    _, other = create_key(sessions(engine), name="l", scopes=["admin"])
     assert secret.startswith(PREFIX)
     assert len({secret, other}) == 2
     assert len(secret) >= len(PREFIX) + 43  # 256 bits in base 64
@@ -38,13 +39,11 @@ def test_a_key_is_cached_for_a_while_and_a_revoked_one_no_longer(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ring = Keyring(sessions(engine))
-    secret = create_key(sessions(engine), name="k", scopes=["admin"])
+    _, secret = create_key(sessions(engine), name="k", scopes=["admin"])
     assert ring.cached(secret) is None
     caller = ring.look_up(secret)
     assert ring.cached(secret) == caller
-    with sessions(engine).begin() as session:
-        assert api_keys.revoke(session, "k")
-        assert not api_keys.revoke(session, "k")
+    revoked(sessions(engine), "k")
     monkeypatch.setattr(keyring, "CACHED_S", 0.0)
     assert ring.cached(secret) is None
     with pytest.raises(Unauthenticated):
@@ -59,7 +58,7 @@ def test_the_cache_does_not_grow(engine: Engine, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(keyring, "CACHED_S", 0.0)
     ring = Keyring(sessions(engine))
     for number in range(5):
-        ring.look_up(create_key(sessions(engine), name=f"k{number}", scopes=["admin"]))
+        ring.look_up(create_key(sessions(engine), name=f"k{number}", scopes=["admin"])[1])
     assert len(vars(ring)["_known"]) == 1
 
 
@@ -88,8 +87,7 @@ def test_a_bad_key_is_not_created_and_the_message_names_the_value(
 
 def test_a_revoked_name_may_be_used_again(engine: Engine) -> None:
     create_key(sessions(engine), name="k", scopes=["admin"])
-    with sessions(engine).begin() as session:
-        api_keys.revoke(session, "k")
+    revoked(sessions(engine), "k")
     assert create_key(sessions(engine), name="k", scopes=["admin"])
 
 
@@ -136,8 +134,7 @@ def test_a_name_is_free_again_once_its_key_is_revoked(engine: Engine) -> None:
     create_key(sessions(engine), name="k", scopes=["learn"])
     with pytest.raises(Problem, match="a key named 'k' already"):
         create_key(sessions(engine), name="k", scopes=["learn"])
-    with sessions(engine).begin() as session:
-        assert api_keys.revoke(session, "k")
+    revoked(sessions(engine), "k")
     create_key(sessions(engine), name="k", scopes=["learn"])
 
 
@@ -151,7 +148,7 @@ def test_an_expired_key_is_refused_whether_it_was_cached_or_not(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ring = Keyring(sessions(engine))
-    secret = create_key(sessions(engine), name="k", scopes=["learn"], expires_in_s=60)
+    _, secret = create_key(sessions(engine), name="k", scopes=["learn"], expires_in_s=60)
     caller = ring.look_up(secret)
     assert caller.expires_at is not None
     assert ring.cached(secret) == caller

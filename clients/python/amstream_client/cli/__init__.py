@@ -2,7 +2,7 @@
 
 import typer
 
-from amstream_client.cli import api_keys, hyperparameters, models, snapshots, tracked
+from amstream_client.cli import hyperparameters, keys, models, snapshots, tracked
 from amstream_client.cli.doctor import doctor
 from amstream_client.cli.evaluate import evaluate
 from amstream_client.cli.events import events
@@ -24,5 +24,5 @@ def register(app: typer.Typer) -> None:
     app.command()(watch)
     app.add_typer(snapshots.app, name="snapshots")
     app.command()(snapshots.restore)
-    app.add_typer(api_keys.app, name="api-keys")
+    app.add_typer(keys.app, name="keys")
     app.command()(doctor)

@@ -34,7 +34,7 @@ def show(
 def set_(
     context: typer.Context,
     model: ModelArgument,
-    changes: Annotated[list[str], typer.Argument(metavar="NAME=VALUE…", help="What to change; values as in JSON.")],
+    changes: Annotated[list[str], typer.Argument(metavar="NAME=VALUE", help="What to change; values as in JSON.")],
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,

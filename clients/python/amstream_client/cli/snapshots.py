@@ -105,7 +105,7 @@ def export(
     model: ModelArgument,
     snapshot: SnapshotArgument,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Where to. Default: MODEL-SNAPSHOT.safetensors.")
+        Path | None, typer.Argument(metavar="FILE", help="Where to. Default: MODEL-SNAPSHOT.safetensors.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     url: UrlOption = None,
@@ -164,7 +164,7 @@ def restore(
     model: ModelArgument,
     snapshot: Annotated[
         str | None,
-        typer.Argument(metavar="[SNAPSHOT]", help="The snapshot's name.", autocompletion=complete_snapshots),
+        typer.Argument(metavar="SNAPSHOT", help="The snapshot's name.", autocompletion=complete_snapshots),
     ] = None,
     at: Annotated[
         str | None,

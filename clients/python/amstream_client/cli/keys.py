@@ -1,4 +1,4 @@
-"""`amstream api-keys …`: who may call, over HTTP. For an admin key that is not bound to models."""
+"""`amstream keys …`: who may call. For an admin key that is not bound to models."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import typer
 
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.output import JsonOption, print_json, print_table
+from amstream_client.errors import AmstreamError
 
-app = typer.Typer(no_args_is_help=True, help="API keys of a service, over HTTP, by its admin key.")
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys, by an admin key.")
 
 
 @app.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for; unique among keys in force.")],
     scope: Annotated[list[str], typer.Option("--scope", help="predict, learn, snapshot or admin; repeatable.")],
     model: Annotated[list[str] | None, typer.Option("--model", help="Bind the key to models; repeatable.")] = None,
-    expires_in: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="When it ends by itself. Default: never.")
-    ] = None,
+    days: Annotated[float | None, typer.Option(metavar="N", help="How long it holds. Default: until revoked.")] = None,
     rate: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Requests a minute. Default: as the service is set.")
     ] = None,
@@ -31,11 +30,12 @@ def create(
 ) -> None:
     """Make a key, and print it this once: the service keeps its hash alone.
 
-    Example: amstream api-keys create sensor-7 --scope learn --model boiler
+    Example: amstream keys create sensor-7 --scope learn --model boiler --days 90
     """
+    expires_in_s = None if days is None else days * 86_400
     with connected(context, url, key) as client:
         created = client.create_key(
-            name, scope, models=model or None, expires_in_s=expires_in, requests_per_minute=rate
+            name, scope, models=model or None, expires_in_s=expires_in_s, requests_per_minute=rate
         )
     if as_json:
         print_json(asdict(created))
@@ -53,7 +53,7 @@ def list_keys(
 ) -> None:
     """List keys: their names, scopes and dates, never the keys themselves.
 
-    Example: amstream api-keys list --revoked
+    Example: amstream keys list --revoked
     """
     with connected(context, url, key) as client:
         keys = client.keys(revoked=revoked)
@@ -69,18 +69,22 @@ def list_keys(
 @app.command()
 def revoke(
     context: typer.Context,
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `list` shows it.")],
+    named: Annotated[str, typer.Argument(metavar="NAME", help="The key's name, or its id.")],
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a key: it is refused from then on.
+    """Revoke a key: it is refused from then on, by other processes within seconds.
 
-    Example: amstream api-keys revoke 7f9c…
+    Example: amstream keys revoke sensor-7
     """
     with connected(context, url, key) as client:
-        client.revoke_key(key_id)
+        in_force = client.keys()
+        found = next((each for each in in_force if named in (each.id, each.name)), None)
+        if found is None:
+            raise AmstreamError(f"there is no key {named!r} in force")
+        client.revoke_key(found.id)
     if as_json:
-        print_json({"revoked": key_id})
+        print_json({"revoked": found.id, "name": found.name})
     else:
-        typer.echo(f"revoked {key_id}")
+        typer.echo(f"revoked {found.name}")
