@@ -12,6 +12,7 @@ from service.catalog import Model
 from service.database import Sessions
 from service.entries import Command
 from service.entry_id import EntryId
+from service.idempotency import Once
 from service.ingest import Ingest
 from service.keyring import Caller
 from service.problems import Conflict, Unavailable
@@ -30,9 +31,13 @@ class Commands:
         self._publications = publications
         self._wait_s = wait_s
 
-    async def append(self, model: Model, command: Command) -> EntryId:
-        """Raises: UnknownModel, Unavailable, RedisError."""
-        return await self._ingest.command(model, command)
+    async def append(self, model: Model, command: Command, once: Once | None = None) -> EntryId:
+        """Raises: as `Ingest.command`."""
+        return await self._ingest.command(model, command, once)
+
+    async def earlier(self, model: Model, once: Once | None) -> EntryId | None:
+        """The command that the same request appended, if it came before. Raises: as `Ingest.command`."""
+        return None if once is None else await self._ingest.earlier(model, once)
 
     async def applied(self, model: Model, entry: EntryId) -> None:
         """Waits until the learner has applied a command.

@@ -20,8 +20,9 @@ from service import entries, stream
 from service.catalog import Catalog, Model
 from service.entries import Command, Samples, concatenated
 from service.entry_id import EntryId
+from service.idempotency import IdempotencyKey, Once, reused
 from service.meters import Meters
-from service.problems import FieldError, Invalid, TooMany
+from service.problems import TooMany
 from service.quota import Quota
 from service.stream import AppendFull, Limits, Post, Seen, StreamGone
 
@@ -31,22 +32,6 @@ LARGE_BYTES = 2**17
 T = TypeVar("T")
 
 Appended = list[str] | dict[str, Seen]
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """Args: owner: the API key's ID; key: the header's value."""
-
-    owner: str
-    key: str
-
-    @property
-    def field(self) -> str:
-        return hashlib.sha256(f"{self.owner}\0{self.key}".encode()).hexdigest()
-
-    def of_part(self, number: int) -> IdempotencyKey:
-        """Of a post that comes in parts; the first has the key itself, as it may be the only one."""
-        return IdempotencyKey(self.owner, f"{self.key}\0{number}") if number else self
 
 
 @dataclass(frozen=True)
@@ -83,9 +68,7 @@ class _Pending:
         if seen.digest == self.digest:
             self.succeed(_Posted(seen.entries, repeated=True))
         else:
-            key = self.key.key if self.key else None
-            error = FieldError("Idempotency-Key", key, "must be new, or come with the payload that it came with first")
-            self.fail(Invalid(error, kind="idempotency-key-reused"))
+            self.fail(reused(self.key))
 
 
 async def _aside(work: Callable[[], T], parts: Sequence[Samples]) -> T:
@@ -145,11 +128,22 @@ class Ingest:
         log.debug("accepted", model=model.name, samples=len(samples), first_entry=first, last_entry=last)
         return posted.entries
 
-    async def command(self, model: Model, command: Command) -> EntryId:
-        """The ID of a command's entry. Raises: UnknownModel, Unavailable, RedisError."""
-        appended = await self._append(model, [entries.encode(command)], [0], [])
-        assert isinstance(appended, list)
-        return EntryId.parse(appended[0])
+    async def command(self, model: Model, command: Command, once: Once | None = None) -> EntryId:
+        """The ID of a command's entry; of the one that the same request appended before, if it did.
+
+        Raises: Invalid when the key came before with another request; UnknownModel, TooMany, Unavailable, RedisError.
+        """
+        posts = [] if once is None else [Post(once.key.field, once.digest, 0, 0)]
+        appended = await self._append(model, [entries.encode(command)], [0], posts)
+        if isinstance(appended, list):
+            return EntryId.parse(appended[0])
+        [seen] = appended.values()
+        return _same(seen, once)
+
+    async def earlier(self, model: Model, once: Once) -> EntryId | None:
+        """The entry of the command that the same request appended, if it came before. Raises: as `command`."""
+        seen = await stream.seen(self._client, model.id, once.key.field)
+        return None if seen is None else _same(seen, once)
 
     async def _append(
         self, model: Model, blocks: Sequence[bytes], counts: Sequence[int], posts: Sequence[Post]
@@ -174,6 +168,12 @@ class Ingest:
                 kind="too-many-idempotency-keys",
                 retry_after_s=max(1, self._limits.ttl_ms // 10_000),
             ) from error
+
+
+def _same(seen: Seen, once: Once | None) -> EntryId:
+    assert once is not None
+    once.check(seen)
+    return EntryId.parse(seen.entries[0])
 
 
 class _Batcher:

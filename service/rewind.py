@@ -19,6 +19,7 @@ from service.database import Sessions
 from service.entries import Adopt
 from service.entry_id import EntryId
 from service.fold import START, LogTrimmed
+from service.idempotency import Once
 from service.keyring import Caller
 from service.problems import Conflict, FieldError, Invalid
 from service.repositories import checkpoints
@@ -31,23 +32,17 @@ LAST_SEQ = 2**64 - 1
 
 @dataclass(frozen=True)
 class Rewound:
-    """Args: snapshot: that holds the state; base: the entry it was folded from; entry: the command that adopted it."""
+    """Args: snapshot: that holds the state; entry: the command that adopted it."""
 
     snapshot: str
-    base: EntryId
-    until: EntryId
     entry: EntryId
-
-    def as_audited(self) -> dict[str, str]:
-        return {"snapshot": self.snapshot, "until": str(self.until), "entry": str(self.entry)}
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """As in `Rewound`."""
+    """Args: snapshot: as in `Rewound`; until: the last entry that it includes, had it not been left out."""
 
     snapshot: str
-    base: EntryId
     until: EntryId
 
 
@@ -61,7 +56,13 @@ class Rewind:
         self._device = device
 
     async def restore(
-        self, model: Model, at: EntryId | datetime | None, skip: Collection[EntryId], *, by: Caller
+        self,
+        model: Model,
+        at: EntryId | datetime | None,
+        skip: Collection[EntryId],
+        *,
+        by: Caller,
+        once: Once | None = None,
     ) -> Rewound:
         """The model as it was after the last entry up to `at`, had those of `skip` not been.
 
@@ -72,31 +73,50 @@ class Rewind:
             or the learner's reason; Unavailable.
         """
         model.require_own_log()
-        kept = await run_sync(partial(self._fold_aside, model, at, frozenset(skip)))
-        rewound = await self._adopt(model, kept, f"snapshot {kept.snapshot}", after=at is None, by=by)
-        audit("restore", model, by, skip=sorted(map(str, skip)), **rewound.as_audited())
-        await self._commands.applied(model, rewound.entry)
-        return rewound
+        entry = await self._commands.earlier(model, once)
+        if entry is None:
+            kept = await run_sync(partial(self._fold_aside, model, at, frozenset(skip)))
+            entry = await self._adopt(model, kept, f"snapshot {kept.snapshot}", after=at is None, by=by, once=once)
+            said = {"snapshot": kept.snapshot, "until": str(kept.until), "entry": str(entry)}
+            audit("restore", model, by, skip=sorted(map(str, skip)), **said)
+        return await self._adopted(model, entry)
 
-    async def promote(self, shadow: Model, model: Model, *, by: Caller) -> Rewound:
+    async def promote(self, shadow: Model, model: Model, *, by: Caller, once: Once | None = None) -> Rewound:
         """The model as its shadow is, metrics and hyper-parameters included; what comes meanwhile is learned on top.
 
         Raises: Conflict for a shadow that has learned nothing, or with the learner's reason; Unavailable.
         """
-        kept = await run_sync(partial(self._fold_aside, shadow, None, frozenset(), keep_in=model))
-        rewound = await self._adopt(model, kept, f"shadow {shadow.name}", after=True, by=by)
-        audit("promote", model, by, shadow=shadow.name, **rewound.as_audited())
-        await self._commands.applied(model, rewound.entry)
-        return rewound
+        entry = await self._commands.earlier(model, once)
+        if entry is None:
+            kept = await run_sync(partial(self._fold_aside, shadow, None, frozenset(), keep_in=model))
+            entry = await self._adopt(model, kept, f"shadow {shadow.name}", after=True, by=by, once=once)
+            said = {"snapshot": kept.snapshot, "until": str(kept.until), "entry": str(entry)}
+            audit("promote", model, by, shadow=shadow.name, **said)
+        return await self._adopted(model, entry)
 
-    async def _adopt(self, model: Model, kept: _Kept, source: str, *, after: bool, by: Caller) -> Rewound:
+    async def _adopted(self, model: Model, entry: EntryId) -> Rewound:
+        """Once the command is applied; also of one that an earlier request appended."""
+        await self._commands.applied(model, entry)
+        return Rewound(await run_sync(self._snapshot_of, model, entry), entry)
+
+    def _snapshot_of(self, model: Model, entry: EntryId) -> str:
+        """The snapshot whose state the command at that entry adopted. Raises: Conflict when it was deleted meanwhile."""
+        with self._sessions() as session:
+            name = checkpoints.snapshot_adopted_at(session, model.id, entry)
+        if name is None:
+            raise Conflict(f"the snapshot that entry {entry} restored was deleted meanwhile")
+        return name
+
+    async def _adopt(
+        self, model: Model, kept: _Kept, source: str, *, after: bool, by: Caller, once: Once | None
+    ) -> EntryId:
         """Args: after: whether entries since the state was folded are learned on top."""
         with self._sessions() as session:
             found = checkpoints.snapshot(session, model.id, kept.snapshot)
         if found is None:
             raise Conflict(f"snapshot {kept.snapshot!r} was deleted meanwhile")
         command = Adopt(found[0].state_id, source, by.key_id, str(kept.until) if after else "")
-        return Rewound(kept.snapshot, kept.base, kept.until, await self._commands.append(model, command))
+        return await self._commands.append(model, command, once)
 
     def _fold_aside(
         self, model: Model, at: EntryId | datetime | None, skip: frozenset[EntryId], keep_in: Model | None = None
@@ -131,7 +151,7 @@ class Rewind:
             raise Conflict(f"shadow {model.name!r} has learned no sample yet")
         name = _name(until, skip) if keep_in is None else f"promoted-{model.id[:8]}-{until}"
         self._keep(keep_in or model, name, fold.state(), fold.position)
-        return _Kept(name, position.entry, until)
+        return _Kept(name, until)
 
     def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
         """The last entry up to `at`."""

@@ -22,6 +22,7 @@ from service.database import Sessions
 from service.entries import Adopt, UndecodableEntry
 from service.entries import Snapshot as SnapshotCommand
 from service.entry_id import ORIGIN, EntryId
+from service.idempotency import Once
 from service.keyring import Caller
 from service.problems import (
     Conflict,
@@ -80,27 +81,39 @@ class Snapshots:
 
     # Commands
 
-    async def create(self, model: Model, name: str, *, by: Caller) -> Snapshot:
+    async def create(self, model: Model, name: str, *, by: Caller, once: Once | None = None) -> Snapshot:
         """Raises: Invalid for a bad name, Conflict for one that is taken, Unavailable."""
-        await run_sync(self._check_free, model, name)
-        entry = await self._commands.append(model, SnapshotCommand(name, by.key_id))
-        audit("snapshot", model, by, snapshot=name, entry=str(entry))
+        entry = await self._commands.earlier(model, once)
+        if entry is None:
+            await run_sync(self._check_free, model, name)
+            entry = await self._commands.append(model, SnapshotCommand(name, by.key_id), once)
+            audit("snapshot", model, by, snapshot=name, entry=str(entry))
         await self._commands.applied(model, entry)
         return await run_sync(self.get, model, name)
 
     async def restore(
-        self, model: Model, name: str, *, by: Caller, only_digests: Collection[str] | None = None
+        self,
+        model: Model,
+        name: str,
+        *,
+        by: Caller,
+        only_digests: Collection[str] | None = None,
+        once: Once | None = None,
     ) -> EntryId:
         """The entry with which the model took over the snapshot's state.
 
         Args: only_digests: nothing happens unless the snapshot has one of these; None for any.
         Raises: UnknownSnapshot; PreconditionFailed; Conflict when it cannot be adopted; Unavailable.
         """
-        entry = await run_sync(partial(self._adopt, model, name, by=by, only_digests=only_digests))
+        entry = await self._commands.earlier(model, once)
+        if entry is None:
+            entry = await run_sync(partial(self._adopt, model, name, by=by, only_digests=only_digests, once=once))
         await self._commands.applied(model, entry)
         return entry
 
-    def _adopt(self, model: Model, name: str, *, by: Caller, only_digests: Collection[str] | None) -> EntryId:
+    def _adopt(
+        self, model: Model, name: str, *, by: Caller, only_digests: Collection[str] | None, once: Once | None
+    ) -> EntryId:
         """Appends under the snapshot's lock, so that who deletes it afterwards finds the entry in the log."""
         with self._sessions.begin() as session:
             snapshot = _snapshot(*self._locked(session, model, name))
@@ -111,7 +124,7 @@ class Snapshots:
                     errors=[FieldError("If-Match", given, "must be the digest of the snapshot")],
                 )
             command = Adopt(snapshot.state_id, f"snapshot {name}", by.key_id)
-            entry = from_thread.run(self._commands.append, model, command)
+            entry = from_thread.run(self._commands.append, model, command, once)
         audit("restore", model, by, snapshot=name, digest=snapshot.digest, state=snapshot.state_id, entry=str(entry))
         return entry
 

@@ -169,6 +169,12 @@ async def append(
     return [entry.decode() for entry in rest]
 
 
+async def seen(client: redis.asyncio.Redis, model_id: str, field: str) -> Seen | None:
+    """The earlier post under a key, by its field."""
+    value: Any = await client.hget(keys.idempotency(model_id), field)
+    return None if value is None else _seen(value)
+
+
 async def run_script(
     client: redis.asyncio.Redis,
     script: str,

@@ -12,6 +12,7 @@ from service.catalog import Catalog, Model
 from service.commands import Commands, audit
 from service.entries import Set
 from service.entry_id import EntryId
+from service.idempotency import Once
 from service.keyring import Caller
 from service.problems import FieldError, Invalid
 from service.spec import ModelSpec
@@ -22,7 +23,7 @@ class Tuning:
         self._catalog = catalog
         self._commands = commands
 
-    async def set(self, model: Model, changes: Mapping[str, Any], *, by: Caller) -> EntryId:
+    async def set(self, model: Model, changes: Mapping[str, Any], *, by: Caller, once: Once | None = None) -> EntryId:
         """The entry with which the changes came into force.
 
         Raises: Invalid naming what is unknown, out of range, or would change the size of the state; Conflict when the
@@ -31,7 +32,7 @@ class Tuning:
         model.require_own_log()
         version = await self._catalog.version(model)
         await run_sync(_check, version.in_force, changes)
-        entry = await self._commands.append(model, Set(json.dumps(dict(changes)), by.key_id))
+        entry = await self._commands.append(model, Set(json.dumps(dict(changes)), by.key_id), once)
         audit("set", model, by, hyperparameters=dict(changes), entry=str(entry))
         await self._commands.applied(model, entry)
         return entry

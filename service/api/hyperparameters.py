@@ -11,6 +11,7 @@ from pydantic import ConfigDict, RootModel
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import json_body, problems
+from service.api.idempotency import AtMostOnce
 from service.version import Version
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
@@ -33,12 +34,17 @@ async def get(name: ModelName, services: Wired, caller: Authenticated) -> Hyperp
 @router.patch(
     "/hyperparameters", responses=problems(409), openapi_extra=json_body(Changes, horizon={"horizon": 20_000})
 )
-async def change(name: ModelName, request: Request, services: Wired, caller: Authenticated) -> HyperparametersResource:
-    """Sets some of them, from this point of the stream on; those that would change the size of the state are refused."""
+async def change(
+    name: ModelName, request: Request, services: Wired, caller: Authenticated, once: AtMostOnce
+) -> HyperparametersResource:
+    """Sets some of them, from this point of the stream on; those that would change the size of the state are refused.
+
+    A request that comes again with its `Idempotency-Key` is not carried out a second time.
+    """
     caller.require("admin", name)
     model = await services.catalog.get(name)
     changes = (await run_sync(read_json, Changes, await request.body())).root
-    await services.tuning.set(model, changes, by=caller)
+    await services.tuning.set(model, changes, by=caller, once=once)
     return _resource(await services.catalog.version(model))
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
-from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from service.api.bodies import read_samples
 from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import Content, problems, request_body
+from service.api.idempotency import KeyHeader, key_of
 from service.api.json_samples import AnySampleList, samples_of_lines
 from service.api.media import JSON, MSGPACK, NDJSON, NPZ, content_kind
 from service.api.ndjson import parts
 from service.api.sample_checks import Most
 from service.catalog import Model
-from service.ingest import IdempotencyKey, Ingest
+from service.idempotency import IdempotencyKey
+from service.ingest import Ingest
 from service.problems import FieldError, Invalid, Problem
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["samples"])
-
-KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 class Accepted(BaseModel):
@@ -59,7 +57,7 @@ async def post_samples(
     response: Response,
     services: Wired,
     caller: Authenticated,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_key: KeyHeader = None,
 ) -> Accepted:
     """Appends labelled samples; they are learned in the order in which they were accepted.
 
@@ -70,12 +68,10 @@ async def post_samples(
     its part; `accepted` in the problem says how many samples before it were accepted.
     """
     caller.require("learn", name)
-    if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
-        raise Invalid(FieldError("Idempotency-Key", idempotency_key, "must be 1 to 255 visible ASCII characters"))
+    key = key_of(idempotency_key, caller)
     model = await services.catalog.get(name)
     content = content_kind(request.headers.get("content-type"))
     most = Most(services.settings.max_post_samples, services.settings.max_body_bytes)
-    key = None if idempotency_key is None else IdempotencyKey(caller.key_id, idempotency_key)
     if content == NDJSON:
         limit_body(request.scope, None)
         accepted = await _append_lines(services.ingest, model, request, key, most)

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import problems
+from service.api.idempotency import AtMostOnce
 from service.problems import Conflict, FieldError
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["models"])
@@ -22,11 +23,12 @@ class Promoted(BaseModel):
 
 
 @router.post("/promote", responses=problems(409))
-async def promote(name: ModelName, services: Wired, caller: Authenticated) -> Promoted:
+async def promote(name: ModelName, services: Wired, caller: Authenticated, once: AtMostOnce) -> Promoted:
     """Makes the model that `name` is a shadow of what the shadow is: state, hyper-parameters and metrics.
 
     No sample is left out or learned twice. The shadow goes on; the model as it was can be gone back to with a restore `at` an
-    earlier entry. Needs the scope of a restore, for both.
+    earlier entry. Needs the scope of a restore, for both. A request that comes again with its `Idempotency-Key` is not carried
+    out a second time.
     """
     caller.require("snapshot", name)
     shadow = await services.catalog.get(name)
@@ -34,7 +36,7 @@ async def promote(name: ModelName, services: Wired, caller: Authenticated) -> Pr
         raise Conflict(f"model {name!r} is no shadow", errors=[FieldError("shadow_of", None, "must name a model")])
     caller.require("snapshot", shadow.spec.shadow_of)
     model = await services.catalog.get(shadow.spec.shadow_of)
-    promoted = await services.rewind.promote(shadow, model, by=caller)
+    promoted = await services.rewind.promote(shadow, model, by=caller, once=once)
     version = await services.catalog.version(model)
     return Promoted(
         model=model.name,

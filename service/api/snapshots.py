@@ -18,6 +18,7 @@ from service.api.body_limit import limit_body
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import Content, json_body, problems, request_body
 from service.api.entry_ids import entry_id
+from service.api.idempotency import AtMostOnce
 from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.entry_id import EntryId
 from service.problems import FieldError, Invalid, UnsupportedMedia
@@ -86,12 +87,17 @@ class Restored(BaseModel):
     responses=problems(409),
     openapi_extra=json_body(SnapshotBody, monday={"name": "monday"}),
 )
-async def create(name: ModelName, request: Request, services: Wired, caller: Authenticated) -> SnapshotResource:
-    """Names and pins the state as of the samples accepted so far; answers once it is stored."""
+async def create(
+    name: ModelName, request: Request, services: Wired, caller: Authenticated, once: AtMostOnce
+) -> SnapshotResource:
+    """Names and pins the state as of the samples accepted so far; answers once it is stored.
+
+    A request that comes again with its `Idempotency-Key` is answered as the first one was.
+    """
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
     body = read_json(SnapshotBody, await request.body())
-    return _resource(await services.snapshots.create(model, body.name, by=caller))
+    return _resource(await services.snapshots.create(model, body.name, by=caller, once=once))
 
 
 @router.get("/snapshots")
@@ -187,11 +193,13 @@ async def restore(
     request: Request,
     services: Wired,
     caller: Authenticated,
+    once: AtMostOnce,
     if_match: Annotated[str | None, Header(description="the snapshot's ETag, or several with commas, or *")] = None,
 ) -> Restored:
     """Takes over a snapshot's state, at this point of the stream; `model_version` goes on counting.
 
-    With `If-Match`, 412 when the snapshot of that name has another digest.
+    With `If-Match`, 412 when the snapshot of that name has another digest. A request that comes again with its
+    `Idempotency-Key` is not carried out a second time.
     """
     caller.require("snapshot", name)
     model = await services.catalog.get(name)
@@ -199,12 +207,12 @@ async def restore(
     if body.snapshot is not None:
         only = None if if_match is None else _digests(if_match)
         name_of_state = body.snapshot
-        entry = await services.snapshots.restore(model, name_of_state, by=caller, only_digests=only)
+        entry = await services.snapshots.restore(model, name_of_state, by=caller, only_digests=only, once=once)
     else:
         if if_match is not None:
             raise Invalid(FieldError("If-Match", if_match, "is for snapshots"))
         skip = [entry_id("skip", one) for one in body.skip]
-        rewound = await services.rewind.restore(model, _point(body.at), skip, by=caller)
+        rewound = await services.rewind.restore(model, _point(body.at), skip, by=caller, once=once)
         name_of_state, entry = rewound.snapshot, rewound.entry
     version = await services.catalog.version(model)
     return Restored(snapshot=name_of_state, entry=str(entry), model_version=version.model_version)

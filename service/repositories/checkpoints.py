@@ -184,6 +184,17 @@ def snapshots(
     return [(snapshot_row, state_row) for snapshot_row, state_row in session.execute(query)]
 
 
+def snapshot_adopted_at(session: Session, model_id: str, entry: EntryId) -> str | None:
+    """The name of the snapshot whose state the command at that entry adopted, once it is applied."""
+    command = session.get(CommandRow, (model_id, str(entry)))
+    if command is None:
+        return None
+    adopted = json.loads(command.detail)["state"]
+    return session.scalar(
+        select(SnapshotRow.name).where(SnapshotRow.model_id == model_id, SnapshotRow.state_id == adopted)
+    )
+
+
 def own_snapshots(session: Session, model_id: str) -> Sequence[SnapshotRow]:
     """Those that the model's learner took at their entry: not imported ones, nor what was folded aside."""
     taken = select(CommandRow.entry).where(

@@ -102,7 +102,7 @@ async def test_a_command_that_may_have_been_carried_out_is_not_sent_again(servic
 
     async with AsyncClient(transport=httpx.MockTransport(answer), sleep=no_pause) as client:
         with pytest.raises(ConnectionFailed, match="may have been carried out"):
-            await client.create_snapshot("iris", "s")
+            await client.create_key("k", ["learn"])
     assert len(sent) == 1
 
 

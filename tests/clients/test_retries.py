@@ -72,8 +72,8 @@ def test_two_calls_have_two_keys(client: Client, service: FakeService) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda client: client.create_snapshot("iris", "s"),
-        lambda client: client.restore("iris", "s"),
+        lambda client: client.create_key("k", ["learn"]),
+        lambda client: client.predict("iris", [[1, 2]], track=True),
     ],
 )
 @pytest.mark.parametrize("failure", [httpx.ReadTimeout("slow"), httpx.ReadError("reset"), unavailable()])
@@ -90,8 +90,25 @@ def test_a_command_that_may_have_been_carried_out_is_not_sent_again(
 def test_a_lost_answer_says_that_the_request_may_have_been_carried_out(service: FakeService) -> None:
     flaky = Flaky(service, httpx.ReadTimeout("slow"))
     with flaky.client() as client, pytest.raises(ConnectionFailed, match="may have been carried out") as caught:
-        client.create_snapshot("iris", "s")
+        client.create_key("k", ["learn"])
     assert caught.value.sent
+
+
+@pytest.mark.parametrize("failure", [httpx.ReadTimeout("slow"), httpx.ReadError("reset"), unavailable()])
+def test_a_command_whose_answer_was_lost_is_sent_again_under_its_key_and_carried_out_once(
+    service: FakeService, failure: Failure
+) -> None:
+    flaky = Flaky(service, failure, carry_out=True)
+    with flaky.client() as client:
+        assert client.create_snapshot("iris", "s").name == "s"
+        flaky.failures = [failure]
+        restored = client.restore("iris", "s")
+        flaky.failures = [failure]
+        assert client.set_hyperparameters("iris", {"mu": 0.5})["mu"] == 0.5
+    keys = [request.headers["Idempotency-Key"] for request in flaky.seen]
+    assert keys[::2] == keys[1::2]
+    assert len(set(keys)) == 3
+    assert (restored.model_version, service.models["iris"].version) == (1, 2)
 
 
 def test_a_command_that_was_never_sent_is_tried_again(service: FakeService) -> None:

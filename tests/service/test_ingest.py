@@ -18,7 +18,8 @@ from service import redis_keys as keys
 from service.catalog import Model
 from service.entries import Samples
 from service.entry_id import ORIGIN, EntryId
-from service.ingest import IdempotencyKey, Ingest
+from service.idempotency import IdempotencyKey
+from service.ingest import Ingest
 from service.problems import Invalid, TooMany, Unavailable, UnknownModel
 from service.repositories import models
 from service.services import Services

@@ -44,11 +44,12 @@ class Call(Generic[T]):
         return None if cursor is None else replace(self, params={**self.params, "cursor": cursor})
 
     def request_arguments(self) -> dict[str, Any]:
-        """For `httpx.Client.build_request`. A post gets its Idempotency-Key here, once for all of its retries."""
+        """For `httpx.Client.build_request`. A post or patch gets its Idempotency-Key here, once for all of its
+        retries."""
         headers = dict(self.headers)
         if self.payload is not None:
             headers["Content-Type"] = self.payload.content_type
-        if self.method == "POST":
+        if self.method in ("POST", "PATCH"):
             headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
         content = None if self.payload is None else self.payload.content
         return {

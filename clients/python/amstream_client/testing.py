@@ -61,12 +61,24 @@ class FakeService:
         self.key = key
         self.models: dict[str, FakeModel] = {}
         self.requests: list[httpx.Request] = []
+        self._answers: dict[str, httpx.Response] = {}
 
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self.answer)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        """A command that comes again under its key is answered as the first time."""
         self.requests.append(request)
+        key = request.headers.get("Idempotency-Key", "")
+        if key not in self._answers:
+            answer = self._carry_out(request)
+            if not key or answer.is_error or request.url.path.endswith(("/samples", "/predictions")):
+                return answer
+            self._answers[key] = answer
+        first = self._answers[key]
+        return httpx.Response(first.status_code, headers=first.headers, content=first.content)
+
+    def _carry_out(self, request: httpx.Request) -> httpx.Response:
         parts = request.url.path.strip("/").split("/")
         if parts == ["readyz"]:
             return httpx.Response(200, json={"status": "ready"})

@@ -39,7 +39,7 @@ def hyperparameters(model: str) -> Call[dict[str, Any]]:
 def set_hyperparameters(model: str, changes: dict[str, Any]) -> Call[dict[str, Any]]:
     """Changes some of them, for the samples that are sent from now on, and returns all."""
     path = model_path(model, "hyperparameters")
-    return Call("PATCH", path, _read_hyperparameters, json_payload(changes), repeatable=False)
+    return Call("PATCH", path, _read_hyperparameters, json_payload(changes))
 
 
 def metrics(model: str) -> Call[Metrics]:
@@ -52,7 +52,7 @@ def promote(shadow: str) -> Call[Promoted]:
 
     The model as it was can be gone back to, with `restore(at=…)` an earlier entry.
     """
-    return Call("POST", model_path(shadow, "promote"), read(Promoted), repeatable=False)
+    return Call("POST", model_path(shadow, "promote"), read(Promoted))
 
 
 def _read_hyperparameters(response: httpx.Response) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from amstream_client.wire import Restored, Snapshot
 def create_snapshot(model: str, name: str) -> Call[Snapshot]:
     """Keeps the model's state as of the samples accepted so far."""
     payload = json_payload({"name": name})
-    return Call("POST", model_path(model, "snapshots"), read(Snapshot), payload, repeatable=False)
+    return Call("POST", model_path(model, "snapshots"), read(Snapshot), payload)
 
 
 def snapshots(model: str) -> Call[list[Snapshot]]:
@@ -87,7 +87,7 @@ def restore(
         body["at"] = at.isoformat() if isinstance(at, datetime) else at
     if skip:
         body["skip"] = list(skip)
-    return Call("POST", model_path(model, "restore"), read(Restored), json_payload(body), headers, repeatable=False)
+    return Call("POST", model_path(model, "restore"), read(Restored), json_payload(body), headers)
 
 
 def _replace(path: Path, content: bytes) -> None:
