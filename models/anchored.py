@@ -5,11 +5,12 @@ The paper's rule, solved exactly, is W ← W + Σ (c − W a) aᵀ (A + λI)⁻�
 takes every sample with the same share: W ← B(Ā + λI)⁻¹. B follows from W and A, so it is not stored. The output layer has
 memories too (`models.top_memory`), with several horizons; predictions come from their mixture, or from the longest alone
 where it has lately been no worse. While classes that the stream knows well are absent, the hidden layers wait and the
-longest memory forgets nothing.
+longest memory forgets nothing. Where inputs have shifted, inputs of before are left to it (`models.density_ratio`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from models.anchored_hyperparameters import AnchoredHyperparameters
 from models.block_learner import BlockLearner
 from models.codes import update_codes
+from models.density_ratio import DensityRatio
 from models.ensemble import Ensemble, views, weighted_sum
 from models.errors import ArgumentError
 from models.layers import append_one
@@ -25,14 +27,14 @@ from models.learner_state import LearnerState
 from models.losses import one_hot
 from models.memory import co_activations, ridge_of
 from models.network import Architecture, ConvolutionalNet, Net, Weights, encode_input, sigmas_of
-from models.predictor import Predictor
+from models.predictor import Past, Predictor
 from models.presence import Presence
 from models.scaling import InputScale, Scaling
 from models.temperature import START, updated_temperature
 from models.top_memory import View
 
 TOLERANCE_WHILE_ABSENT = 0.1
-"""In error rate, among the classes present: then hardly anything speaks against the longest memory."""
+"""In error rate, among the classes present, or on older inputs: then hardly anything speaks against the longest memory."""
 
 BIASES = 0.5
 """Deviation of the initial biases: without them all features bend at one point, which few inputs do not make up for."""
@@ -99,6 +101,9 @@ class AnchoredAMMem(BlockLearner):
         slots = self._ensemble.tensors()
         if hyper.share > 0:
             slots["shift"] = torch.zeros(net.inputs, dtype=torch.float64, device=device)
+            slots |= DensityRatio.unknown(net.inputs, device).tensors() | {
+                "served": torch.zeros(len(self._ensemble.candidates), device=device)
+            }
             for layer, W in enumerate(hidden, start=1):
                 slots[f"averaged.{layer}"] = W.clone()
                 slots[f"A.{layer}"] = torch.zeros(W.shape[1], W.shape[1], dtype=torch.float64, device=device)
@@ -134,13 +139,16 @@ class AnchoredAMMem(BlockLearner):
             self._rows(encoded),
             targets,
             w,
-            holds=waits,
+            holds=waits | self._shifted(slots),
             samples=state.samples,
             ridge=hyper.top_ridge,
             renew=renew,
             classes=self.net.loss.classes,
         )
-        top = slots.get("temperature", 1.0) * ensemble.combined(self._shares(ensemble, waits))
+        shares = self._shares(ensemble, waits)
+        if hyper.share > 0:
+            slots["served"] = shares
+        top = slots.get("temperature", 1.0) * ensemble.combined(shares)
         return LearnerState((*hidden, top), moments, state.samples + len(x), slots=slots | ensemble.tensors())
 
     def _judged(
@@ -158,9 +166,13 @@ class AnchoredAMMem(BlockLearner):
         scores = ensemble.scores(self._rows(encoded))
         if not self.net.loss.classes:
             counts = torch.where(state.samples == 0, 0, w)  # the first predictions say nothing
-            return waits, ensemble.judged(
-                scores, lambda o: (o - targets).square().sum(dim=-1), targets, counts, tau=tau
-            )
+
+            def distances(o: Tensor) -> Tensor:
+                return (o - targets).square().sum(dim=-1)
+
+            served = weighted_sum(self._shares(ensemble, waits), scores)
+            self._judge_ratio(slots, encoded.inputs, distances(torch.stack([served, scores[-1]])), counts)
+            return waits, ensemble.judged(scores, distances, targets, counts, tau=tau)
         presence = Presence.from_tensors(slots)
         counts = torch.where((targets * presence.known()).sum(dim=1) > 0, w, 0)
         served = weighted_sum(self._shares(ensemble, waits), scores)
@@ -173,7 +185,19 @@ class AnchoredAMMem(BlockLearner):
         def errors(o: Tensor) -> Tensor:
             return torch.where(masked, -torch.inf, o).argmax(dim=-1) != y
 
+        self._judge_ratio(slots, encoded.inputs, errors(torch.stack([served, scores[-1]])), counts)
         return waits, ensemble.judged(scores, errors, targets, counts, tau=tau)
+
+    def _judge_ratio(self, slots: dict[str, Tensor], inputs: Tensor, wrong: Tensor, counts: Tensor) -> None:
+        if self.hyperparameters.share > 0:
+            ratio = DensityRatio.from_tensors(slots)
+            slots |= ratio.judged(append_one(inputs), wrong.T, counts, tau=self.hyperparameters.recent).tensors()
+
+    def _shifted(self, slots: Mapping[str, Tensor]) -> Tensor:
+        """Whether older inputs are left to the longest memory, which forgets nothing meanwhile."""
+        if self.hyperparameters.share == 0:
+            return torch.zeros((), dtype=torch.bool, device=self.device)
+        return DensityRatio.from_tensors(slots).tells(TOLERANCE_WHILE_ABSENT)
 
     def _waits(self, presence: Presence, samples: Tensor) -> Tensor:
         """Whether classes are absent for which the hidden layers wait, once enough samples were seen to tell."""
@@ -208,6 +232,7 @@ class AnchoredAMMem(BlockLearner):
             encoded.codes, encoded.inputs, left, weights, self._squared_net, self._sigmas, hyper.descent, mu=hyper.mu
         )
         below = [encoded.inputs, *(sigma(c) for sigma, c in zip(self._sigmas, encoded.codes, strict=True))]
+        ratio = DensityRatio.from_tensors(slots)
         learned = w * (share > 0)  # what is not learned from is not remembered either
         moved = []
         for layer, (W, a, new, old) in enumerate(zip(hidden, below, updated, encoded.codes, strict=False), start=1):
@@ -215,15 +240,20 @@ class AnchoredAMMem(BlockLearner):
             block = co_activations(rows, learned)
             block = scaling.to_fixed(slots["shift"]).congruence(block) if layer == 1 else block
             A = slots[f"A.{layer}"] = slots[f"A.{layer}"] + block
+            if layer == 1:
+                ratio = ratio.updated(rows, w, scaling.to_fixed(slots["shift"]), tau=hyper.recent)
             if renew:
                 seen = scaling.from_fixed(slots["shift"]).congruence(A) if layer == 1 else A
                 factor = self._preconditioner(seen)
+                if layer == 1:
+                    ratio = ratio.fitted(factor, seen[-1] / seen[-1, -1], scaling.from_fixed(slots["shift"]))
                 measured = torch.cholesky_solve(rows.T, factor).T  # a (Ā + λI)⁻¹, (n, n_in + 1)
                 if hyper.solve_every > 1:
                     slots[f"P.{layer}"] = torch.cholesky_inverse(factor)
             else:
                 measured = rows @ slots[f"P.{layer}"]
             moved.append(_anchored(W, rows, measured, new - old, w, share))
+        slots |= ratio.tensors()
         return tuple(moved)
 
     def _preconditioner(self, A: Tensor) -> Tensor:
@@ -241,21 +271,37 @@ class AnchoredAMMem(BlockLearner):
         share = torch.where(state.samples == 0, 1.0, 1 - torch.exp(-n / horizon))
         return tuple(old + share * (new - old) for old, new in zip(averaged, hidden, strict=True))
 
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """As `BlockLearner`'s; a state from before there was a density ratio knows nothing about it."""
+        newer = {name for name in self.state.slots if name == "served" or name.startswith("ratio.")}
+        if newer and self.state_dict().keys() - state.keys() == newer:
+            waits = torch.zeros((), dtype=torch.bool)
+            if self.net.loss.classes:
+                waits = self._waits(Presence.from_tensors(state), state["samples"])
+            served = self._shares(self._ensemble.like(state), waits)
+            state = {**state, **DensityRatio.unknown(self.net.inputs, self.device).tensors(), "served": served}
+        super().load_state_dict(state)
+
     # Reading
 
     def predictor(self) -> Predictor:
-        """Hidden layers as what is served knows them: averaged for the longest memory alone, else as they are."""
+        """Hidden layers as what is served knows them: averaged for the longest memory, else as they are.
+
+        Waits for the device.
+        """
         state = self.state
-        hidden = state.weights[:-1]
+        hidden, top, slots = state.weights[:-1], state.weights[-1], state.slots
+        past = None
         if self.hyperparameters.share > 0:
-            waits = torch.zeros((), dtype=torch.bool, device=self.device)
-            if self.net.loss.classes:
-                waits = self._waits(Presence.from_tensors(state.slots), state.samples)
-            alone = self._shares(self._ensemble.like(state.slots), waits)[-1] == 1
-            pairs = zip(self._averaged(state), hidden, strict=True)
-            hidden = tuple(torch.where(alone, averaged, W) for averaged, W in pairs)
+            averaged = self._averaged(state)
+            if slots["served"][-1] == 1:
+                hidden = averaged
+            elif self._shifted(slots):
+                ensemble = self._ensemble.like(slots)
+                longest = slots.get("temperature", 1.0) * ensemble.combined(ensemble.longest())
+                past = Past((*averaged, longest), DensityRatio.from_tensors(slots).g[0])
         scaling = self.scale.scaling(state.moments)
-        return Predictor((*hidden, state.weights[-1]), scaling, self.net, direct=bool(self._direct))
+        return Predictor((*hidden, top), scaling, self.net, direct=bool(self._direct), past=past)
 
     def _averaged(self, state: LearnerState) -> Weights:
         if self.hyperparameters.share == 0:

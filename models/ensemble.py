@@ -128,6 +128,10 @@ class Ensemble:
         """Shares of the live memory on a^L that remembers longest, alone: for codes, which shorter ones would make restless."""
         return self._alone(self._longest_live)
 
+    def longest(self) -> Tensor:
+        """Shares of the longest memory alone."""
+        return self._alone(-1)
+
     @property
     def _longest_live(self) -> int:
         return max(k for k, view in enumerate(self.views[:-1]) if view.activations)

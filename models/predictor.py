@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from models.blocks import part_of
+from models.density_ratio import UNLIKE
 from models.layers import append_one
 from models.network import Net, Weights, encode_input, sigmas_of
 from models.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class Past:
+    """What predicts inputs that have become rare, because it has not forgotten them.
+
+    Args: weights: as a predictor's. ratio: how likely an input is of late over ever, for rows [z, 1], (N + 1,).
+    """
+
+    weights: Weights
+    ratio: Tensor
+
+    def is_meant(self, scaled: Tensor) -> Tensor:
+        """z (n, N) → (n,) bool."""
+        return append_one(scaled) @ self.ratio < UNLIKE
 
 
 @dataclass(frozen=True)
@@ -19,13 +36,16 @@ class Predictor:
 
     Batch normalisation, where the net has it, is folded into the weights.
 
-    Args: direct: whether the output layer sees the scaled inputs beside a^L.
+    Args:
+        direct: whether the output layer sees the scaled inputs beside a^L.
+        past: what older inputs are left to, if there is such a thing.
     """
 
     weights: Weights
     scaling: Scaling
     net: Net
     direct: bool = False
+    past: Past | None = None
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -41,18 +61,23 @@ class Predictor:
     @torch.no_grad()
     def on_device(self, inputs: Tensor) -> Tensor:
         """The same, without waiting for the device of the weights."""
-        return self.net.loss.link(self._encode(inputs)[-1])
+        scaled = self._scaled(inputs)
+        outputs = self.codes(scaled)[-1]
+        if self.past is not None:
+            older = replace(self, weights=self.past.weights).codes(scaled)[-1]
+            outputs = torch.where(self.past.is_meant(scaled).unsqueeze(1), older, outputs)
+        return self.net.loss.link(outputs)
 
     @torch.no_grad()
     def top_activations(self, inputs: Tensor) -> Tensor:
         """a^L, what the output layer sees of x (n, N): (n, …), on the device of the weights."""
-        return sigmas_of(self.net.layers)[-2](self._encode(inputs)[-2])
+        return sigmas_of(self.net.layers)[-2](self.codes(self._scaled(inputs))[-2])
 
-    def _encode(self, inputs: Tensor) -> list[Tensor]:
+    def _scaled(self, inputs: Tensor) -> Tensor:
         width = self.scaling.center.shape[0]
         if inputs.ndim != 2 or inputs.shape[1] != width:
             raise ValueError(f"inputs must have shape (n, {width}), not {tuple(inputs.shape)}")
-        return self.codes(self.scaling(inputs.to(self.weights[0].device)))
+        return self.scaling(inputs.to(self.weights[0].device))
 
     def codes(self, scaled: Tensor) -> list[Tensor]:
         """c^1 … c^{L+1} of z (n, N), in the precision of the weights."""
@@ -64,13 +89,25 @@ class Predictor:
         return [*codes, top @ self.weights[-1].T]
 
     def tensors(self) -> dict[str, Tensor]:
-        named = {f"W.{layer}": matrix for layer, matrix in enumerate(self.weights, start=1)}
-        return named | {f"scaling.{name}": tensor for name, tensor in self.scaling.tensors().items()}
+        named = _named(self.weights) | {f"scaling.{name}": tensor for name, tensor in self.scaling.tensors().items()}
+        if self.past is None:
+            return named
+        past = _named(self.past.weights) | {"ratio": self.past.ratio}
+        return named | {f"past.{name}": tensor for name, tensor in past.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], net: Net) -> Predictor:
         """The inverse of `tensors`."""
-        scaling = {name.removeprefix("scaling."): t for name, t in tensors.items() if name.startswith("scaling.")}
-        weights = tuple(tensors[f"W.{layer}"] for layer in range(1, len(net.layers) + 1))
+        weights = _weights(tensors, net)
         direct = weights[-1].shape[1] > net.layers[-1].fan_in + 1
-        return cls(weights, Scaling.from_tensors(scaling), net, direct)
+        of_past = part_of(tensors, "past.")
+        past = Past(_weights(of_past, net), of_past["ratio"]) if of_past else None
+        return cls(weights, Scaling.from_tensors(part_of(tensors, "scaling.")), net, direct, past)
+
+
+def _named(weights: Weights) -> dict[str, Tensor]:
+    return {f"W.{layer}": matrix for layer, matrix in enumerate(weights, start=1)}
+
+
+def _weights(tensors: Mapping[str, Tensor], net: Net) -> Weights:
+    return tuple(tensors[f"W.{layer}"] for layer in range(1, len(net.layers) + 1))
