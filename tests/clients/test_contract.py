@@ -135,6 +135,15 @@ def test_every_call_is_understood_by_the_service(
     assert called(transport, described) <= operations(described)
 
 
+def test_compressed_bodies_are_understood_by_the_service(server: Server) -> None:
+    x = np.ones((1000, 2))
+    with Client(server.url, server.admin_key, compress="gzip") as client:
+        client.create_model("compressed", {"inputs": 2, "classes": ["a", "b"]})
+        accepted = client.learn("compressed", x, ["a"] * 1000)
+        assert client.predict("compressed", x, min_entry=accepted.entries[-1]).labels == ["a"] * 1000
+        client.delete_model("compressed")
+
+
 @pytest.fixture
 def run(server: Server, transport: Recording) -> Callable[..., Any]:
     """What a command prints as JSON."""

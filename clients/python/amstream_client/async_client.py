@@ -16,6 +16,7 @@ from httpx_sse import EventSource
 from amstream_client.async_producer import AsyncProducer
 from amstream_client.call import Call, described_by, http_options, joined
 from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
+from amstream_client.compression import Compression, checked_compression
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
 from amstream_client.events import Event, Listening
@@ -63,11 +64,13 @@ class AsyncClient:
         *,
         timeout_s: float = 30.0,
         retries: int = 5,
+        compress: Compression = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._timeout_s = timeout_s
         self._retries = retries
+        self._compress = checked_compression(compress)
         self._sleep = sleep
         self._http = httpx.AsyncClient(**http_options(url, key, timeout_s), transport=transport)
 
@@ -79,12 +82,13 @@ class AsyncClient:
         key: str | None = None,
         timeout_s: float = 30.0,
         retries: int = 5,
+        compress: Compression = None,
         transport: httpx.AsyncBaseTransport | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Self:
         """A client of the service that AMSTREAM_URL and AMSTREAM_KEY name, else of the one on this machine."""
         found_url, found_key = discover(url, key, environ)
-        return cls(found_url, found_key, timeout_s=timeout_s, retries=retries, transport=transport)
+        return cls(found_url, found_key, timeout_s=timeout_s, retries=retries, compress=compress, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -200,7 +204,11 @@ class AsyncClient:
         )
 
     async def _answer_to(self, call: Call[Any], *, retries: int | None = None) -> httpx.Response:
-        request = self._http.build_request(**call.request_arguments())
+        if self._compress is None:
+            arguments = call.request_arguments()
+        else:  # large bodies take long
+            arguments = await anyio.to_thread.run_sync(call.request_arguments, self._compress)
+        request = self._http.build_request(**arguments)
         attempts = Attempts(repeatable=call.repeatable, retries=self._retries if retries is None else retries)
         while True:
             try:

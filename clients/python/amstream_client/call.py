@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from amstream_client.compression import Compression, compressed
 from amstream_client.discovery import is_loopback
 from amstream_client.errors import UnexpectedAnswer
 from amstream_client.payload import Payload
@@ -43,15 +44,18 @@ class Call(Generic[T]):
         cursor = response.json().get("next_cursor") if self.paged else None
         return None if cursor is None else replace(self, params={**self.params, "cursor": cursor})
 
-    def request_arguments(self) -> dict[str, Any]:
+    def request_arguments(self, compress: Compression = None) -> dict[str, Any]:
         """For `httpx.Client.build_request`. A post or patch gets its Idempotency-Key here, once for all of its
         retries."""
         headers = dict(self.headers)
-        if self.payload is not None:
-            headers["Content-Type"] = self.payload.content_type
+        payload = None if self.payload is None else compressed(self.payload, compress)
+        if payload is not None:
+            headers["Content-Type"] = payload.content_type
+            if payload.encoding is not None:
+                headers["Content-Encoding"] = payload.encoding
         if self.method in ("POST", "PATCH"):
             headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
-        content = None if self.payload is None else self.payload.content
+        content = None if payload is None else payload.content
         return {
             "method": self.method,
             "url": self.path,

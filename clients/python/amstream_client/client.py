@@ -13,6 +13,7 @@ from httpx_sse import EventSource
 
 from amstream_client.call import Call, described_by, http_options, joined
 from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
+from amstream_client.compression import Compression, checked_compression
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
 from amstream_client.events import Event, Listening
@@ -49,6 +50,7 @@ class Client:
     Args:
         timeout_s: for each attempt, of connecting and of every wait for data
         retries: how often a request is tried again; 0 = never
+        compress: "gzip" = send bodies compressed where that makes them smaller
         transport: replaces the network, in tests for example (`amstream_client.testing.FakeService`)
         sleep: waits between attempts
     """
@@ -60,11 +62,13 @@ class Client:
         *,
         timeout_s: float = 30.0,
         retries: int = 5,
+        compress: Compression = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._timeout_s = timeout_s
         self._retries = retries
+        self._compress = checked_compression(compress)
         self._sleep = sleep
         self._http = httpx.Client(**http_options(url, key, timeout_s), transport=transport)
 
@@ -76,12 +80,13 @@ class Client:
         key: str | None = None,
         timeout_s: float = 30.0,
         retries: int = 5,
+        compress: Compression = None,
         transport: httpx.BaseTransport | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Self:
         """A client of the service that AMSTREAM_URL and AMSTREAM_KEY name, else of the one on this machine."""
         found_url, found_key = discover(url, key, environ)
-        return cls(found_url, found_key, timeout_s=timeout_s, retries=retries, transport=transport)
+        return cls(found_url, found_key, timeout_s=timeout_s, retries=retries, compress=compress, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +199,7 @@ class Client:
         )
 
     def _answer_to(self, call: Call[Any], *, retries: int | None = None) -> httpx.Response:
-        request = self._http.build_request(**call.request_arguments())
+        request = self._http.build_request(**call.request_arguments(self._compress))
         attempts = Attempts(repeatable=call.repeatable, retries=self._retries if retries is None else retries)
         while True:
             try:

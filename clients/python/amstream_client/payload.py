@@ -37,8 +37,11 @@ Times: TypeAlias = Sequence[Time] | SupportsArray
 
 @dataclass(frozen=True)
 class Payload:
+    """encoding: how the content is compressed, None when it is not."""
+
     content: bytes
     content_type: str
+    encoding: str | None = None
 
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)

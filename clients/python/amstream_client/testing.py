@@ -8,6 +8,7 @@ It answers as the real one does, and learns one thing only: how often each class
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -69,6 +70,7 @@ class FakeService:
     def answer(self, request: httpx.Request) -> httpx.Response:
         """A command that comes again under its key is answered as the first time."""
         self.requests.append(request)
+        request = _decompressed(request)
         key = request.headers.get("Idempotency-Key", "")
         if key not in self._answers:
             answer = self._carry_out(request)
@@ -145,6 +147,15 @@ class FakeService:
         hyperparameters = dict(complete.get("hyperparameters", {}))
         model = self.models.setdefault(name, FakeModel(complete, hyperparameters=hyperparameters))
         return httpx.Response(status, json=resource(name, model))
+
+
+def _decompressed(request: httpx.Request) -> httpx.Request:
+    if request.headers.get("Content-Encoding") != "gzip":
+        return request
+    headers = [
+        (name, value) for name, value in request.headers.items() if name not in ("content-encoding", "content-length")
+    ]
+    return httpx.Request(request.method, request.url, headers=headers, content=gzip.decompress(request.content))
 
 
 def resource(name: str, model: FakeModel) -> dict[str, Any]:
