@@ -11,46 +11,31 @@ longest memory forgets nothing. Where inputs have shifted, inputs of before are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from models.anchored_hyperparameters import AnchoredHyperparameters
+from models.anchored_layers import AnchoredLayers, Encoded
 from models.block_learner import BlockLearner
-from models.codes import update_codes
 from models.density_ratio import DensityRatio
 from models.ensemble import Ensemble, views, weighted_sum
 from models.errors import ArgumentError
 from models.layers import append_one
 from models.learner_state import LearnerState
 from models.losses import one_hot
-from models.memory import co_activations, ridge_of
 from models.network import Architecture, ConvolutionalNet, Net, Weights, encode_input, sigmas_of
 from models.predictor import Past, Predictor
 from models.presence import Presence
-from models.scaling import InputScale, Scaling
+from models.scaling import InputScale
 from models.temperature import START, updated_temperature
-from models.top_memory import View
 
 TOLERANCE_WHILE_ABSENT = 0.1
 """In error rate, among the classes present, or on older inputs: then hardly anything speaks against the longest memory."""
 
 BIASES = 0.5
 """Deviation of the initial biases: without them all features bend at one point, which few inputs do not make up for."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A block under one version of the hidden layers: z; the codes c^1 … c^L; a^L, and a^L by the averaged weights."""
-
-    inputs: Tensor
-    codes: list[Tensor]
-    top: Tensor
-    averaged_top: Tensor
-
-    def rows(self, view: View) -> Tensor:
-        return view.rows(self.averaged_top if view.averaged else self.top, self.inputs)
 
 
 class AnchoredAMMem(BlockLearner):
@@ -76,13 +61,14 @@ class AnchoredAMMem(BlockLearner):
         super().__init__(net, scale=scale, seed=seed, top_gain=0.0, device=device, biases=biases)
         assert isinstance(net, Architecture | ConvolutionalNet)
         self._sigmas = sigmas_of(net.layers[:-1])
-        self._squared_net = replace(net, loss_name="squared") if isinstance(net, Architecture) else None
         self._activations = net.layers[-1].fan_in
         few = net.inputs <= self._activations
         self.hyperparameters = hyperparameters = replace(
             hyperparameters, direct=few if hyperparameters.direct is None else hyperparameters.direct
         )
         self._direct = net.inputs if hyperparameters.direct else 0
+        if isinstance(net, Architecture):
+            self._layers = AnchoredLayers(replace(net, loss_name="squared"), self._sigmas, hyperparameters)
         if hyperparameters.solve_every > 1:
             self._unsolved = hyperparameters.solve_every - 1  # so that the first block is solved
         self._ensemble = Ensemble.unknown(
@@ -131,7 +117,7 @@ class AnchoredAMMem(BlockLearner):
             slots["shift"] = torch.where(state.moments.count == 0, scaling.fill, slots["shift"])
             top = ensemble.combined(ensemble.longest_live())
             share = torch.where(waits, 0.0, hyper.share * ensemble.trust())
-            hidden = self._learned_hidden(slots, encoded, hidden, top, targets, w, share, scaling, renew)
+            hidden = self._layers.learned(slots, encoded, hidden, top, targets, w, share, scaling, renew)
             averaged = self._new_averages(state, averaged, hidden, len(x))
             slots |= {f"averaged.{layer}": W for layer, W in enumerate(averaged, start=1)}
             encoded = self._encoded(encoded.inputs, hidden, averaged)
@@ -194,8 +180,8 @@ class AnchoredAMMem(BlockLearner):
             slots |= ratio.judged(append_one(inputs), wrong.T, counts, tau=self.hyperparameters.recent).tensors()
 
     def _shifted(self, slots: Mapping[str, Tensor]) -> Tensor:
-        """Whether older inputs are left to the longest memory, which forgets nothing meanwhile."""
-        if self.hyperparameters.share == 0:
+        """Whether older inputs are left to the longest memory, if it knows any; it forgets nothing meanwhile."""
+        if self.hyperparameters.share == 0 or self.hyperparameters.all_horizons[-1] <= self.hyperparameters.recent:
             return torch.zeros((), dtype=torch.bool, device=self.device)
         return DensityRatio.from_tensors(slots).tells(TOLERANCE_WHILE_ABSENT)
 
@@ -209,62 +195,6 @@ class AnchoredAMMem(BlockLearner):
 
     def _rows(self, encoded: Encoded) -> list[Tensor]:
         return [encoded.rows(view) for view in self._ensemble.candidates]
-
-    def _learned_hidden(
-        self,
-        slots: dict[str, Tensor],
-        encoded: Encoded,
-        hidden: Weights,
-        top: Tensor,
-        targets: Tensor,
-        w: Tensor,
-        share: Tensor,
-        scaling: Scaling,
-        renew: bool,
-    ) -> Weights:
-        """Algorithm 2.2's codes, from what the longest live memory asks of a^L, then each hidden layer's memory and weights."""
-        assert self._squared_net is not None
-        hyper = self.hyperparameters
-        of_top, direct = top[:, : self._activations], top[:, self._activations : -1]
-        left = targets - encoded.inputs @ direct.T if self._direct else targets
-        weights = (*hidden, torch.cat([of_top, top[:, -1:]], dim=1))
-        updated = update_codes(
-            encoded.codes, encoded.inputs, left, weights, self._squared_net, self._sigmas, hyper.descent, mu=hyper.mu
-        )
-        below = [encoded.inputs, *(sigma(c) for sigma, c in zip(self._sigmas, encoded.codes, strict=True))]
-        ratio = DensityRatio.from_tensors(slots)
-        learned = w * (share > 0)  # what is not learned from is not remembered either
-        moved = []
-        for layer, (W, a, new, old) in enumerate(zip(hidden, below, updated, encoded.codes, strict=False), start=1):
-            rows = append_one(a)
-            block = co_activations(rows, learned)
-            block = scaling.to_fixed(slots["shift"]).congruence(block) if layer == 1 else block
-            A = slots[f"A.{layer}"] = slots[f"A.{layer}"] + block
-            if layer == 1:
-                ratio = ratio.updated(rows, w, scaling.to_fixed(slots["shift"]), tau=hyper.recent)
-            if renew:
-                seen = scaling.from_fixed(slots["shift"]).congruence(A) if layer == 1 else A
-                factor = self._preconditioner(seen)
-                if layer == 1:
-                    ratio = ratio.fitted(factor, seen[-1] / seen[-1, -1], scaling.from_fixed(slots["shift"]))
-                measured = torch.cholesky_solve(rows.T, factor).T  # a (Ā + λI)⁻¹, (n, n_in + 1)
-                if hyper.solve_every > 1:
-                    slots[f"P.{layer}"] = torch.cholesky_inverse(factor)
-            else:
-                measured = rows @ slots[f"P.{layer}"]
-            moved.append(_anchored(W, rows, measured, new - old, w, share))
-        slots |= ratio.tensors()
-        return tuple(moved)
-
-    def _preconditioner(self, A: Tensor) -> Tensor:
-        """The Cholesky factor of Ā + λI, float32; NaN where it fails, so that `learn` discards the block."""
-        tiny = torch.finfo(A.dtype).tiny
-        average = A / A[-1, -1].clamp_min(tiny)
-        strength = ridge_of(average, self.hyperparameters.ridge)
-        identity = torch.eye(len(A), dtype=A.dtype, device=A.device)
-        regularised = torch.where(A[-1, -1] > 0, average + strength * identity, identity)
-        factor, failed = torch.linalg.cholesky_ex(regularised.float())
-        return torch.where(failed == 0, factor, torch.nan)
 
     def _new_averages(self, state: LearnerState, averaged: Weights, hidden: Weights, n: int) -> Weights:
         horizon = torch.clamp(self.hyperparameters.averaging * state.samples, min=n)
@@ -315,10 +245,3 @@ class AnchoredAMMem(BlockLearner):
         if self.hyperparameters.share > 0:
             smooth = self._sigmas[-1](encode_input(inputs, averaged, self.net.layers, self._sigmas)[-1])
         return Encoded(inputs, codes, top, smooth)
-
-
-def _anchored(W: Tensor, rows: Tensor, measured: Tensor, residuals: Tensor, w: Tensor, share: Tensor) -> Tensor:
-    """B(Ā + λI)⁻¹ with B = W(Ā + λI) + share·Σ w(c − W a)aᵀ; the share falls where a block leans on few directions."""
-    weighted = measured * w.unsqueeze(1)
-    leverage = (weighted * rows).sum() / len(w)
-    return W + share / (1 + share * leverage / 4) * residuals.T @ weighted

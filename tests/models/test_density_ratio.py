@@ -29,8 +29,8 @@ def digits(order: int, start: int, end: int) -> tuple[Tensor, Tensor]:
     return DIGITS[chosen][:, pixels].float(), LABELS[chosen]
 
 
-def learner(net: Architecture = NET, *, scale: InputScale = SCALE) -> AnchoredAMMem:
-    hyperparameters = {"recent": RECENT, "horizons": (8, 128, 32768)}
+def learner(net: Architecture = NET, *, scale: InputScale = SCALE, longest: float = 32768) -> AnchoredAMMem:
+    hyperparameters = {"recent": RECENT, "horizons": (8, 128, longest)}
     made = create_learner("am-mem", net, hyperparameters=hyperparameters, scale=scale, seed=0, device=CPU)
     assert isinstance(made, AnchoredAMMem)
     return made
@@ -95,6 +95,14 @@ def test_older_inputs_that_the_longest_memory_errs_on_are_not_left_to_it(shifted
     assert past_of(made) is not None
     x, y = digits(1, 700, 1100)
     learn(made, x, (y + 1) % 10)  # what they mean has changed, too
+    assert past_of(made) is None
+
+
+def test_a_memory_that_knows_no_more_than_what_came_of_late_is_left_nothing() -> None:
+    made = learner(longest=RECENT)
+    for order in (1, 2):
+        learn(made, *digits(order, 0, 700))
+    assert contrast(made) > 1.5
     assert past_of(made) is None
 
 
