@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.predictor import Past
 from service import entries
 from service.entries import Samples, Target
 from service.entry_id import EntryId
@@ -63,6 +64,17 @@ def test_a_version_comes_back_and_predicts_the_same(spec: ModelSpec, learned: bo
     assert (version.target_scale is None) == (spec.targets is None)
     if version.target_scale is not None and was.version.target_scale is not None:
         assert torch.equal(version.target_scale.restored(outputs[0]), was.version.target_scale.restored(outputs[1]))
+
+
+def test_what_predicts_older_inputs_comes_with_it() -> None:
+    was = published(SPECS[0])
+    predictor = was.version.predictor
+    past = Past(tuple(-W for W in predictor.weights), torch.tensor([1.0, 0, 0, 0]))
+    both = replace(was, version=replace(was.version, predictor=replace(predictor, past=past)))
+    x = torch.tensor([[-9.0, 1, 2], [9.0, 1, 2]])
+    older, late = decode(encode(both)).version.predictor(x)
+    assert torch.equal(older, replace(predictor, weights=past.weights)(x)[0])
+    assert torch.equal(late, predictor(x)[1])
 
 
 HEADER = json.loads(MESSAGE[4 : 4 + int.from_bytes(MESSAGE[:4], "big")])
