@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -29,6 +32,7 @@ from service.keyring import ensure_admin_key
 from service.services import Services, assemble
 from service.settings import Settings
 from service.stream import sync_client
+from service.warm_up import prepare_for_a_first_model
 
 log = structlog.get_logger()
 
@@ -89,11 +93,17 @@ def _end(*_: object) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Args: on_exit: called with the first signal."""
+    """Args: on_start: called in a thread of its own once requests are answered; on_exit: called with the first signal."""
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, *, on_start: Callable[[], object], on_exit: Callable[[], None]) -> None:
         super().__init__(config)
+        self._on_start = on_start
         self._on_exit = on_exit
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            threading.Thread(target=self._on_start, name="warm-up").start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
@@ -118,13 +128,19 @@ def _run(settings: Settings, services: Services) -> None:
         ),
         h11_max_incomplete_event_size=settings.max_header_bytes,
     )
-    server = _Server(config, services.draining.set)
+    server = _Server(config, on_start=partial(_warm_up, services), on_exit=services.draining.set)
     try:
         server.run()
     except SystemExit as end:
         if end.code:  # uvicorn's, when it cannot bind
             raise CannotStart(f"cannot listen on {settings.host}:{settings.port}; is the port in use?") from end
         raise
+
+
+def _warm_up(services: Services) -> None:
+    if services.settings.role != "learner":
+        with contextlib.suppress(DBAPIError):  # then the first model takes a little longer
+            prepare_for_a_first_model(services.sessions)
 
 
 def check_redis(url: str) -> None:

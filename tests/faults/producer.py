@@ -14,6 +14,8 @@ from amstream_client import Client
 from tests.server import Server
 
 DEADLINE_S = 60
+PAUSE_S = 0.005
+"""Between posts, so that what is learned, and folded again by the test, does not grow with the speed of the machine."""
 
 
 class Producer(threading.Thread):
@@ -40,6 +42,7 @@ class Producer(threading.Thread):
                 xs = x[start : start + size].astype(np.float32)
                 self._client.learn(self._model, xs, y[start : start + size].tolist())
                 self.posted.append(xs)
+                time.sleep(PAUSE_S)
         except Exception as error:  # told to the test's own thread
             self.error = error
 

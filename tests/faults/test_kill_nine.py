@@ -17,7 +17,6 @@ from tests.faults.evidence import accepted, check_newest_checkpoint, folded, rec
 from tests.faults.producer import Producer
 from tests.server import Server
 
-KILLS = 20
 SPEC: Spec = {
     "inputs": 64,
     "hidden": [32, 32],
@@ -29,7 +28,8 @@ SPEC: Spec = {
 
 
 @pytest.mark.timeout(400)
-def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.long)])
+def test_kills_lose_and_double_nothing(tmp_path: Path, kills: int) -> None:
     often = {"AMSTREAM_CHECKPOINT_SAMPLES": "100", "AMSTREAM_CHECKPOINT_S": "0.3"}
     draw = random.Random(20)
     with contextlib.ExitStack() as cleanup:
@@ -38,7 +38,7 @@ def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         client.create_model("digits", SPEC)
         producer = Producer(server, "digits")
         producer.start()
-        for _ in range(KILLS):
+        for _ in range(kills):
             time.sleep(draw.uniform(0.0, 0.8))  # the random moment, from right after readiness on
             server.kill()
             server.start()
@@ -51,7 +51,7 @@ def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         server.start()  # its end, by the context manager, is part of what is tested: a clean start after a clean stop
 
     spec = ModelSpec.model_validate(SPEC)
-    assert len(producer.inputs) > 20 * KILLS  # the kills fell into work
+    assert len(producer.inputs) > 20 * kills  # the kills fell into work
     # nothing lost, doubled or out of order on the way into the log
     assert np.array_equal(accepted(entries, spec), producer.inputs)
     assert model.samples_learned == len(producer.inputs)  # nor on the way out of it

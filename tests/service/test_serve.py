@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from service.database import sessions
+from service.repositories import models
 from service.serve import CannotStart, check_redis, open_database
 from service.settings import Settings
+from service.warm_up import prepare_for_a_first_model
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,16 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(url: str
     with pytest.raises(CannotStart, match="database_url") as error:
         open_database(Settings(database_url=url))
     assert "hunter2" not in str(error.value)
+
+
+def test_a_first_model_is_prepared_for_where_there_is_none(tmp_path: Path) -> None:
+    engine = open_database(Settings(data_dir=tmp_path))
+    factory = sessions(engine)
+    assert prepare_for_a_first_model(factory)
+    with factory.begin() as session:
+        models.add(session, model_id="1", name="m", spec="{}", stream_uuid="u")
+    assert not prepare_for_a_first_model(factory)
+    engine.dispose()
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
