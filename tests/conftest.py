@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from service.database import connect, migrate
 from service.embedded import EmbeddedValkey
 from tests.postgres import Postgres
+
+# No test asserts how long something takes, nor does hypothesis: an example may have to wait for a busy machine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
