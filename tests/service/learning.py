@@ -29,7 +29,7 @@ from service.spec import ModelSpec
 from service.state import FoldState, load
 from service.stream import Limits, ModelStream, append, async_client
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def eventually(condition: Callable[[], Any]) -> None:
