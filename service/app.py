@@ -32,11 +32,11 @@ from service.api.request_meter import RequestMeter
 from service.services import Services
 
 ROUTERS = (
+    predictions,  # routes are tried one after the other: what is asked for most comes first
+    samples,
     models,
     shadows,
     hyperparameters,
-    samples,
-    predictions,
     tracking,
     metrics,
     events,
@@ -64,11 +64,11 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    app.include_router(health.router)
-    app.include_router(prometheus.router)
     if services.settings.role != "learner":
         for module in ROUTERS:
             app.include_router(module.router)
+    app.include_router(health.router)
+    app.include_router(prometheus.router)
     guards.install(app, services.settings)
     app.add_middleware(RequestMeter, meters=services.meters)
     app.add_middleware(RequestLog)

@@ -1,4 +1,4 @@
-"""Predictions: from one immutable version, off the event loop."""
+"""Predictions: from one immutable version; what takes longer than handing it to a worker thread is handed to one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from numpy.typing import NDArray
 
-from models import Label
+from models import Architecture, Label
 from service.catalog import Catalog, Model
 from service.entry_id import EntryId
 from service.meters import Meters
@@ -21,6 +21,13 @@ from service.publications import Publications
 from service.version import Version
 
 MOST_AT_ONCE = 4
+
+SMALL_BYTES = 2**14
+"""Text or msgpack of at most so many bytes is read in some 0.1 ms."""
+SMALL_PRODUCTS = 2**18
+"""A dense net of at most so many multiplications, on the CPU, answers in some 0.1 ms. docs/decisions/0007-learner-thread.md"""
+PRODUCTS_A_LAYER = 2**12
+"""What a layer takes beyond its multiplications, in multiplications."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,18 @@ class Prediction:
         self._limiter = CapacityLimiter(MOST_AT_ONCE)
 
     async def predict(
-        self, model: Model, inputs: Callable[[], NDArray[np.float32]], *, min_entry: EntryId | None
+        self,
+        model: Model,
+        inputs: Callable[[], NDArray[np.float32]],
+        *,
+        min_entry: EntryId | None,
+        size: int | None = None,
     ) -> Predicted:
         """Labels and probabilities, or values, of inputs (n, N), by a version that includes `min_entry`.
 
         Args:
-            inputs: makes the inputs in the worker thread, where parsing a large body blocks nobody.
+            inputs: makes the inputs, in a worker thread where parsing would block others for long.
+            size: of what it parses, in bytes; None where its bytes say nothing about how long that takes.
         Raises: Unavailable when `min_entry` was not applied in time; whatever `inputs` raises.
         """
         version = await self._catalog.version(model)
@@ -66,7 +79,16 @@ class Prediction:
                     f"entry {min_entry} was not applied within {self._wait_s:g} s", kind="not-applied-yet"
                 )
             version = await self._catalog.version(model)
-        predicted = await run_sync(partial(_predicted, model, version, inputs), limiter=self._limiter)
+        x = inputs() if size is not None and size <= SMALL_BYTES else None
+        if x is not None and is_small(version, len(x)):
+            predicted = _predicted(model, version, x)
+        else:
+            beside = (
+                partial(_predicted, model, version, x)
+                if x is not None
+                else lambda: _predicted(model, version, inputs())
+            )
+            predicted = await run_sync(beside, limiter=self._limiter)
         self._meters.predicted(model.name, len(predicted.x))
         return predicted
 
@@ -80,8 +102,15 @@ def check_knows(model: Model, version: Version) -> None:
         raise Unavailable(f"model {model.name!r} has learned no sample, and no class was declared", kind="no-class-yet")
 
 
-def _predicted(model: Model, version: Version, inputs: Callable[[], NDArray[np.float32]]) -> Predicted:
-    x = inputs()
+def is_small(version: Version, rows: int) -> bool:
+    """Whether predicting holds the event loop up for less time than waking a worker thread would take."""
+    weights = version.predictor.weights
+    if weights[0].device.type != "cpu" or not isinstance(version.predictor.net, Architecture):
+        return False
+    return sum(PRODUCTS_A_LAYER + rows * W.numel() for W in weights) <= SMALL_PRODUCTS
+
+
+def _predicted(model: Model, version: Version, x: NDArray[np.float32]) -> Predicted:
     outputs = version.predictor(torch.tensor(x))
     check_knows(model, version)
     if version.target_scale is not None:

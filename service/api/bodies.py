@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from service.api.json_samples import inputs_of_json, samples_of_json
 from service.api.media import JSON, MSGPACK, NPZ
@@ -18,6 +18,9 @@ from service.problems import FieldError, Invalid
 from service.spec import ModelSpec
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NUMBERS = TypeAdapter(
+    Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)]], Field(min_length=1, fail_fast=True)]
+)
 
 _SAMPLES: dict[str, Callable[[bytes, ModelSpec, Most], Samples]] = {
     JSON: samples_of_json,
@@ -56,7 +59,10 @@ def read_inputs(body: bytes, content: str, spec: ModelSpec, *, most: Most) -> Ar
 
 def read_query(x: str, spec: ModelSpec) -> Array:
     """One input from `1.5,2,,4`, an empty place for a missing value. Raises: Invalid naming the place and value."""
-    row: list[float | None] = []
+    try:  # mostly they are what JSON calls numbers, and none is missing
+        return matrix([_NUMBERS.validate_json(f"[{x}]")], spec, lambda _: "x")
+    except ValidationError:
+        row: list[float | None] = []
     for place, text in enumerate(x.split(",")):
         if text.strip() and not _NUMBER.fullmatch(text.strip()):
             raise Invalid(FieldError(f"x.{place}", text, "must be a number, or empty where missing"))

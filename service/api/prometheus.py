@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.security import HTTPAuthorizationCredentials
 from prometheus_client.exposition import choose_encoder
 
-from service.api.dependencies import Wired, authenticated, bearer
+from service.api.dependencies import Bearer, Wired, authenticated, services_of
 from service.problems import Forbidden
 
 router = APIRouter(tags=["health"])
 
 
-async def scraper(
-    request: Request,
-    services: Wired,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> None:
-    """Raises: Unauthenticated; TooMany; Forbidden for a key that is not for all models."""
-    token = services.settings.metrics_token
-    if token is not None and credentials is not None and _same(credentials.credentials, token.get_secret_value()):
-        return
-    caller = await authenticated(request, services, credentials)
-    if caller.models is not None:
-        raise Forbidden(f"key {caller.name!r} is not for all models")
+class Scraper(Bearer):
+    async def __call__(self, request: Request) -> None:
+        """Raises: Unauthenticated; TooMany; Forbidden for a key that is not for all models."""
+        token = services_of(request).settings.metrics_token
+        if token is not None and _same(self.secret(request), token.get_secret_value()):
+            return
+        caller = await authenticated(request)
+        if caller.models is not None:
+            raise Forbidden(f"key {caller.name!r} is not for all models")
 
 
 def _same(one: str, other: str) -> bool:
@@ -39,7 +34,7 @@ FORMATS: dict[str, dict[str, str]] = {"text/plain": {}, "application/openmetrics
 
 @router.get(
     "/metrics",
-    dependencies=[Depends(scraper)],
+    dependencies=[Depends(Scraper())],
     response_class=Response,
     responses={200: {"content": FORMATS, "description": "by the Accept header, plain text by default"}},
 )

@@ -181,9 +181,8 @@ def _by_place(row: Mapping[str, float | None], places: Mapping[str, int], path: 
 
 def check_inputs(good: NDArray[np.bool_], x: NDArray[Any], cell: Callable[[int, int], str]) -> None:
     """Raises: Invalid naming the first input that is not good. Args: cell: path of a sample's feature."""
-    bad = np.argwhere(~good)
-    if len(bad):
-        sample, feature = map(int, bad[0])
+    if not good.all():
+        sample, feature = map(int, np.argwhere(~good)[0])
         rule = f"must be a finite number of at most {LARGEST_INPUT:g}"
         raise Invalid(FieldError(cell(sample, feature), float(x[sample, feature]), rule))
 

@@ -313,6 +313,7 @@ def test_inputs_in_every_form_are_the_same() -> None:
 def test_missing_inputs_are_an_empty_place_or_null() -> None:
     expected = np.array([[np.nan, 2, np.nan]], np.float32)
     assert_array_equal(read_query(",2,", SPEC), expected)
+    assert_array_equal(read_query(" ", SPEC.changed(inputs=1)), [[np.nan]])
     assert_array_equal(read_inputs(b'{"x": [[null, 2, null]]}', JSON, SPEC, most=MOST), expected)
 
 
@@ -326,6 +327,9 @@ def test_missing_inputs_are_an_empty_place_or_null() -> None:
         ("1,2,nan", "x.2", "nan"),
         ("1,2,-inf", "x.2", "-inf"),
         ("1,2,true", "x.2", "true"),
+        ("1,2,null", "x.2", "null"),
+        ('1,2,"3"', "x.2", '"3"'),
+        ("1,2],[3", "x.1", "2]"),
         ("1,2,1_000", "x.2", "1_000"),
         ("1,2,٣", "x.2", "٣"),
         ("1,2,0x10", "x.2", "0x10"),

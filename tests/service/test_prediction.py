@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.entry_id import ORIGIN, EntryId
+from service.fold import Fold, Version
+from service.prediction import SMALL_BYTES, is_small
 from service.problems import FieldError, Invalid, Unavailable
 from service.services import Services
 from service.settings import Settings
@@ -46,6 +48,30 @@ def test_inputs_are_made_off_the_event_loop(services: Services) -> None:
 
     asyncio.run(services.prediction.predict(model, make, min_entry=None))
     assert made_in[0] is not threading.main_thread()
+
+
+@pytest.mark.parametrize(("size", "on_loop"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False), (None, False)])
+def test_only_what_is_small_is_read_on_the_event_loop(services: Services, size: int | None, on_loop: bool) -> None:
+    model, _ = services.catalog.create("m", SPEC)
+    made_in: list[threading.Thread] = []
+
+    def make() -> NDArray[np.float32]:
+        made_in.append(threading.current_thread())
+        return inputs()
+
+    asyncio.run(services.prediction.predict(model, make, min_entry=None, size=size))
+    assert (made_in[0] is threading.main_thread()) == on_loop
+
+
+def test_only_a_small_net_for_few_rows_is_answered_on_the_event_loop(services: Services) -> None:
+    def version(hidden: list[int]) -> Version:
+        return Fold(SPEC.changed(hidden=hidden), device="cpu").version()
+
+    assert is_small(version([4]), 3)
+    assert is_small(version([100, 100]), 10)
+    assert not is_small(version([100, 100]), 100)
+    assert not is_small(version([1000, 1000]), 1)
+    assert not is_small(version([1] * 64), 1)
 
 
 def test_what_is_wrong_with_the_inputs_is_raised(services: Services) -> None:
