@@ -104,7 +104,8 @@ def check_knows(model: Model, version: Version) -> None:
 
 def is_small(version: Version, rows: int) -> bool:
     """Whether predicting holds the event loop up for less time than waking a worker thread would take."""
-    weights = version.predictor.weights
+    past = version.predictor.past
+    weights = version.predictor.weights + (() if past is None else past.weights)
     if weights[0].device.type != "cpu" or not isinstance(version.predictor.net, Architecture):
         return False
     return sum(PRODUCTS_A_LAYER + rows * W.numel() for W in weights) <= SMALL_PRODUCTS

@@ -10,12 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from service.entry_id import ORIGIN, EntryId
-from service.fold import Fold, Version
+from service.fold import Fold
 from service.prediction import SMALL_BYTES, is_small
 from service.problems import FieldError, Invalid, Unavailable
 from service.services import Services
 from service.settings import Settings
 from service.spec import ModelSpec
+from service.version import Version
 
 SPEC = ModelSpec(inputs=2, hidden=[4], classes=["a", "b", "c"])
 
