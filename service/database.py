@@ -45,6 +45,7 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA page_size = 32768")  # of a new database: states are blobs of megabytes
     cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA wal_autocheckpoint = 125")  # 4 MB, as by default: the default counts pages, of 4096 bytes
     cursor.execute("PRAGMA secure_delete = FAST")  # or every state that is pruned is written once more, as zeros
     cursor.execute("PRAGMA synchronous = FULL")  # a checkpoint that trimmed the log must survive power loss
     cursor.execute("PRAGMA foreign_keys = ON")
