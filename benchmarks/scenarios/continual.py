@@ -128,7 +128,7 @@ class Curriculum:
 ONCE = {RunScale.QUICK: Budget(20_000), RunScale.HOUR: Budget(50_000), RunScale.FULL: Budget(50_000)}
 TEN_TIMES = {
     RunScale.QUICK: Budget(2_000, train=6_000, test=2_000),
-    RunScale.HOUR: Budget(5_000, train=20_000),
+    RunScale.HOUR: Budget(2_000, train=6_000, test=2_000),
     RunScale.FULL: Budget(10_000),
 }
 
