@@ -150,18 +150,17 @@ class AnchoredAMMem(BlockLearner):
         """Whether to wait for absent classes, and what the block says about the memories, before it is learned."""
         tau, waits = self.hyperparameters.recent, torch.zeros((), dtype=torch.bool, device=w.device)
         scores = ensemble.scores(self._rows(encoded))
+        served = weighted_sum(self._shares(ensemble, waits), scores)
         if not self.net.loss.classes:
             counts = torch.where(state.samples == 0, 0, w)  # the first predictions say nothing
 
             def distances(o: Tensor) -> Tensor:
                 return (o - targets).square().sum(dim=-1)
 
-            served = weighted_sum(self._shares(ensemble, waits), scores)
             self._judge_ratio(slots, encoded.inputs, distances(torch.stack([served, scores[-1]])), counts)
             return waits, ensemble.judged(scores, distances, targets, counts, tau=tau)
         presence = Presence.from_tensors(slots)
         counts = torch.where((targets * presence.known()).sum(dim=1) > 0, w, 0)
-        served = weighted_sum(self._shares(ensemble, waits), scores)
         slots["temperature"] = updated_temperature(slots["temperature"], served, targets, counts, tau=tau / 5)
         presence = presence.updated(targets, w, tau=tau)
         slots |= presence.tensors()

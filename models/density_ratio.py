@@ -6,14 +6,13 @@ The density ratio w(z) = p_late(z)/p_ever(z) is modelled as g · r, r = [z, 1]. 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from models.error_rates import ErrorRates
+from models.error_rates import ErrorRates, discounted
 from models.scaling import Affine
 
 UNLIKE = 0.7
@@ -55,7 +54,7 @@ class DensityRatio:
         """
         ratio = rows @ self.g[0]
         known = weight * self.g.any()
-        keep, shares = _discounted(known, tau)
+        keep, shares = discounted(known, tau)
         return replace(
             self,
             ratios=keep * self.ratios + (shares * ratio).sum(),
@@ -65,7 +64,7 @@ class DensityRatio:
 
     def updated(self, rows: Tensor, weight: Tensor, to_fixed: Affine, *, tau: float) -> DensityRatio:
         """With a block's rows [z, 1], (n, N + 1), among those of late."""
-        keep, shares = _discounted(weight, tau)
+        keep, shares = discounted(weight, tau)
         late = keep * self.late + shares @ to_fixed.right(rows.double())
         return replace(self, late=late)
 
@@ -91,9 +90,3 @@ class DensityRatio:
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> DensityRatio:
         late, g, ratios, mass = (tensors[f"ratio.{name}"] for name in ("late", "g", "ratios", "mass"))
         return cls(late, g, ratios, mass, ErrorRates(tensors["ratio.errors.errors"], tensors["ratio.errors.mass"]))
-
-
-def _discounted(weight: Tensor, tau: float) -> tuple[float, Tensor]:
-    """What the past keeps over a block, and what each of its samples counts: (n,) float64."""
-    ages = torch.arange(len(weight) - 1, -1, -1, dtype=torch.float64, device=weight.device)
-    return math.exp(-len(weight) / tau), weight.double() * torch.exp(-ages / tau)

@@ -14,12 +14,19 @@ ROUNDING = 1e-9
 """Error rates that differ by less are equal, so that rounding decides nothing."""
 
 
+def discounted(weight: Tensor, tau: float) -> tuple[float, Tensor]:
+    """What the past keeps over a block of n samples, exp(−n/τ), and what each of these counts, w exp(−age/τ): (n,) float64.
+
+    Time counts samples, whatever they weigh, and a sample is discounted by those after it, so that it does not matter how a
+    stream is cut.
+    """
+    ages = torch.arange(len(weight) - 1, -1, -1, dtype=torch.float64, device=weight.device)
+    return math.exp(-len(weight) / tau), weight.double() * torch.exp(-ages / tau)
+
+
 @dataclass(frozen=True)
 class ErrorRates:
-    """Discounted errors of K candidates on the same samples: fold state, all on the device.
-
-    Time counts samples, whatever they weigh: over n samples the past keeps the share exp(−n/τ), and within a block each
-    sample is discounted by those after it, so that it does not matter how a stream is cut.
+    """Errors of K candidates on the same samples, as `discounted`: fold state, all on the device.
 
     Args:
         errors: Σ exp(−age/τ) w e per candidate, (K,) float64.
@@ -46,11 +53,8 @@ class ErrorRates:
             weight: (n,), non-negative; 0 for what shall not count, such as new classes (see `models.known_classes`).
             tau: horizon of the discount in samples; +inf never forgets.
         """
-        n = len(weight)
-        age = torch.arange(n - 1, -1, -1, dtype=torch.float64, device=weight.device)
-        shares = weight * torch.exp(-age / tau)
+        keep, shares = discounted(weight, tau)
         counted = torch.where((weight == 0).unsqueeze(1), 0, wrong.double())
-        keep = math.exp(-n / tau)
         return ErrorRates(
             errors=keep * self.errors + (shares.unsqueeze(1) * counted).sum(dim=0),
             mass=keep * self.mass + shares.sum(),

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from service.database import Sessions
 from service.entries import UndecodableEntry
 from service.entry_id import ORIGIN, EntryId
 from service.fold import CommandRefused, Fold, LoadState, LogTrimmed, ReadLog
+from service.repositories import checkpoints
 from service.repositories.checkpoints import Position
 from service.spec import ModelSpec
-from service.state import FoldState
+from service.state import FoldState, load
 from service.stream import ModelStream
+
+
+def stored_state(sessions: Sessions, model_id: str, state_id: str) -> FoldState:
+    """Raises: KeyError when the database has no such state of that model."""
+    with sessions() as session:
+        stored = checkpoints.state(session, model_id, state_id)
+    if stored is None:
+        raise KeyError(state_id)
+    return load(stored)
 
 
 def log_between(stream: ModelStream, after: EntryId, before: EntryId) -> Iterator[tuple[EntryId, bytes]]:

@@ -35,10 +35,5 @@ class Once:
     def check(self, seen: Seen) -> None:
         """Raises: Invalid when the key came before with another payload."""
         if seen.digest != self.digest:
-            raise reused(self.key)
-
-
-def reused(key: IdempotencyKey | None) -> Invalid:
-    given = key.key if key else None
-    error = FieldError("Idempotency-Key", given, "must be new, or come with the payload that it came with first")
-    return Invalid(error, kind="idempotency-key-reused")
+            message = "must be new, or come with the payload that it came with first"
+            raise Invalid(FieldError("Idempotency-Key", self.key.key, message), kind="idempotency-key-reused")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +20,9 @@ from service import entries, stream
 from service.catalog import Catalog, Model
 from service.entries import Command, Samples, concatenated
 from service.entry_id import EntryId
-from service.idempotency import IdempotencyKey, Once, reused
+from service.idempotency import IdempotencyKey, Once
 from service.meters import Meters
-from service.problems import TooMany
+from service.problems import Invalid, TooMany
 from service.quota import Quota
 from service.stream import AppendFull, Limits, Post, Seen, StreamGone
 
@@ -43,14 +43,11 @@ class _Posted:
 
 
 class _Pending:
-    """A post on its way: its samples, its key, and the future that answers it."""
+    """A post on its way: its samples, its key and digest if it has one, and the future that answers it."""
 
-    def __init__(
-        self, samples: Samples, key: IdempotencyKey | None, digest: str, answer: asyncio.Future[_Posted]
-    ) -> None:
+    def __init__(self, samples: Samples, once: Once | None, answer: asyncio.Future[_Posted]) -> None:
         self.samples = samples
-        self.key = key
-        self.digest = digest
+        self.once = once
         self.answer = answer
         self.answered = False
 
@@ -64,11 +61,17 @@ class _Pending:
             self.answer.set_exception(error)
         self.answered = True
 
-    def answer_as(self, seen: Seen) -> None:
-        if seen.digest == self.digest:
-            self.succeed(_Posted(seen.entries, repeated=True))
+    def answer_if_seen(self, seen: Mapping[str, Seen]) -> None:
+        """Args: seen: posts that came before, by the fields of their keys."""
+        if self.once is None or self.once.key.field not in seen:
+            return
+        earlier = seen[self.once.key.field]
+        try:
+            self.once.check(earlier)
+        except Invalid as error:
+            self.fail(error)
         else:
-            self.fail(reused(self.key))
+            self.succeed(_Posted(earlier.entries, repeated=True))
 
 
 async def _aside(work: Callable[[], T], parts: Sequence[Samples]) -> T:
@@ -114,12 +117,12 @@ class Ingest:
         """
         if self._quota is not None:
             await self._quota.admit(model.id, model.name, len(samples))
-        digest = "" if key is None else await _aside(partial(_digest, samples), [samples])
+        once = None if key is None else Once(key, await _aside(partial(_digest, samples), [samples]))
         batcher = self._batchers.get(model.id)
         if batcher is None:
             batcher = _Batcher(model, self._append, on_idle=lambda: self._batchers.pop(model.id))
             self._batchers[model.id] = batcher
-        posted = await batcher.post(model, samples, key, digest)
+        posted = await batcher.post(model, samples, once)
         if posted.repeated:
             self._meters.repeated(model.name)
         else:
@@ -197,10 +200,10 @@ class _Batcher:
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
-    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None, digest: str) -> _Posted:
+    async def post(self, model: Model, samples: Samples, once: Once | None) -> _Posted:
         """Args: model: as known now; its stream may be another one than that of earlier posts (`amstream accept-loss`)."""
         self._model = model
-        pending = _Pending(samples, key, digest, asyncio.get_running_loop().create_future())
+        pending = _Pending(samples, once, asyncio.get_running_loop().create_future())
         self._waiting.append(pending)
         self._samples_waiting += len(samples)
         if self._samples_waiting >= model.spec.block.size:
@@ -233,15 +236,15 @@ class _Batcher:
             parts = [pending.samples for pending in batch]
             blocks, counts, spans = await _aside(partial(_cut, parts, model.spec.block.size), parts)
             posts = [
-                Post(pending.key.field, pending.digest, first, last)
+                Post(pending.once.key.field, pending.once.digest, first, last)
                 for pending, (first, last) in zip(batch, spans, strict=True)
-                if pending.key is not None
+                if pending.once is not None
             ]
             try:
                 appended = await self._append(model, blocks, counts, posts)
             except TooMany as problem:  # keys: posts without one are none of those
                 for pending in batch:
-                    if pending.key is not None:
+                    if pending.once is not None:
                         pending.fail(problem)
             else:
                 if isinstance(appended, list):
@@ -249,8 +252,7 @@ class _Batcher:
                         pending.succeed(_Posted(appended[first : last + 1]))
                     return
                 for pending in batch:
-                    if pending.key is not None and pending.key.field in appended:
-                        pending.answer_as(appended[pending.key.field])
+                    pending.answer_if_seen(appended)
             batch = [pending for pending in batch if not pending.answered]
 
 
@@ -260,10 +262,10 @@ def _without_repeated_keys(waiting: list[_Pending]) -> tuple[list[_Pending], lis
     later: list[_Pending] = []
     fields: set[str] = set()
     for pending in waiting:
-        repeated = pending.key is not None and pending.key.field in fields
-        (later if repeated else now).append(pending)
-        if pending.key is not None:
-            fields.add(pending.key.field)
+        field = None if pending.once is None else pending.once.key.field
+        (later if field in fields else now).append(pending)
+        if field is not None:
+            fields.add(field)
     return now, later
 
 

@@ -10,8 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from service import state as states
-from service.aside import log_between
+from service.aside import log_between, stored_state
 from service.checkpointing import Checkpointer, Due, LeaseLost
 from service.database import Sessions
 from service.entries import Adopt, Command, UndecodableEntry
@@ -131,11 +130,7 @@ class Reign:
         return fold
 
     def _load_state(self, state_id: str) -> FoldState:
-        with self._realm.sessions() as session:
-            stored = checkpoints.state(session, self._realm.model_id, state_id)
-        if stored is None:
-            raise KeyError(state_id)
-        return states.load(stored)
+        return stored_state(self._realm.sessions, self._realm.model_id, state_id)
 
     def _read_log(self, after: EntryId, before: EntryId) -> Iterator[tuple[EntryId, bytes]]:
         return log_between(self._realm.stream, after, before)

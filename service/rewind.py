@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import redis
 from anyio.to_thread import run_sync
 
 from service import state as states
-from service.aside import folded, log_between
+from service.aside import folded, log_between, stored_state
 from service.catalog import Model
 from service.commands import Commands, audit
 from service.database import Sessions
@@ -24,7 +25,7 @@ from service.keyring import Caller
 from service.problems import Conflict, FieldError, Invalid
 from service.repositories import checkpoints
 from service.repositories.checkpoints import Position
-from service.state import FoldState, load
+from service.state import FoldState
 from service.stream import ModelStream
 
 LAST_SEQ = 2**64 - 1
@@ -40,9 +41,10 @@ class Rewound:
 
 @dataclass(frozen=True)
 class _Kept:
-    """Args: snapshot: as in `Rewound`; until: the last entry that it includes, had it not been left out."""
+    """Args: snapshot: as in `Rewound`; source: of what; until: the last entry that it includes, had it not been left out."""
 
     snapshot: str
+    source: str
     until: EntryId
 
 
@@ -73,29 +75,40 @@ class Rewind:
             or the learner's reason; Unavailable.
         """
         model.require_own_log()
-        entry = await self._commands.earlier(model, once)
-        if entry is None:
-            kept = await run_sync(partial(self._fold_aside, model, at, frozenset(skip)))
-            entry = await self._adopt(model, kept, f"snapshot {kept.snapshot}", after=at is None, by=by, once=once)
-            said = {"snapshot": kept.snapshot, "until": str(kept.until), "entry": str(entry)}
-            audit("restore", model, by, skip=sorted(map(str, skip)), **said)
-        return await self._adopted(model, entry)
+        fold_aside = partial(self._fold_aside, model, at, frozenset(skip))
+        what = {"skip": sorted(map(str, skip))}
+        return await self._adopted(model, fold_aside, "restore", what, after=at is None, by=by, once=once)
 
     async def promote(self, shadow: Model, model: Model, *, by: Caller, once: Once | None = None) -> Rewound:
         """The model as its shadow is, metrics and hyper-parameters included; what comes meanwhile is learned on top.
 
         Raises: Conflict for a shadow that has learned nothing, or with the learner's reason; Unavailable.
         """
+        fold_aside = partial(self._fold_aside, shadow, None, frozenset(), keep_in=model)
+        return await self._adopted(model, fold_aside, "promote", {"shadow": shadow.name}, after=True, by=by, once=once)
+
+    async def _adopted(
+        self,
+        model: Model,
+        fold_aside: Callable[[], _Kept],
+        action: str,
+        what: Mapping[str, Any],
+        *,
+        after: bool,
+        by: Caller,
+        once: Once | None,
+    ) -> Rewound:
+        """Once the command is applied, be it one that an earlier request appended.
+
+        Args: action, what: for the audit. after: whether entries since the state was folded are learned on top.
+        """
         entry = await self._commands.earlier(model, once)
         if entry is None:
-            kept = await run_sync(partial(self._fold_aside, shadow, None, frozenset(), keep_in=model))
-            entry = await self._adopt(model, kept, f"shadow {shadow.name}", after=True, by=by, once=once)
-            said = {"snapshot": kept.snapshot, "until": str(kept.until), "entry": str(entry)}
-            audit("promote", model, by, shadow=shadow.name, **said)
-        return await self._adopted(model, entry)
-
-    async def _adopted(self, model: Model, entry: EntryId) -> Rewound:
-        """Once the command is applied; also of one that an earlier request appended."""
+            kept = await run_sync(fold_aside)
+            state_id = await run_sync(self._state_of, model, kept.snapshot)
+            command = Adopt(state_id, kept.source, by.key_id, str(kept.until) if after else "")
+            entry = await self._commands.append(model, command, once)
+            audit(action, model, by, snapshot=kept.snapshot, until=str(kept.until), entry=str(entry), **what)
         await self._commands.applied(model, entry)
         return Rewound(await run_sync(self._snapshot_of, model, entry), entry)
 
@@ -107,16 +120,12 @@ class Rewind:
             raise Conflict(f"the snapshot that entry {entry} restored was deleted meanwhile")
         return name
 
-    async def _adopt(
-        self, model: Model, kept: _Kept, source: str, *, after: bool, by: Caller, once: Once | None
-    ) -> EntryId:
-        """Args: after: whether entries since the state was folded are learned on top."""
+    def _state_of(self, model: Model, snapshot: str) -> str:
         with self._sessions() as session:
-            found = checkpoints.snapshot(session, model.id, kept.snapshot)
+            found = checkpoints.snapshot(session, model.id, snapshot)
         if found is None:
-            raise Conflict(f"snapshot {kept.snapshot!r} was deleted meanwhile")
-        command = Adopt(found[0].state_id, source, by.key_id, str(kept.until) if after else "")
-        return await self._commands.append(model, command, once)
+            raise Conflict(f"snapshot {snapshot!r} was deleted meanwhile")
+        return found[0].state_id
 
     def _fold_aside(
         self, model: Model, at: EntryId | datetime | None, skip: frozenset[EntryId], keep_in: Model | None = None
@@ -127,14 +136,15 @@ class Rewind:
             if entry > until or not stream.holds(entry):
                 raise Invalid(FieldError("skip", str(entry), f"must be an entry that the log holds, up to {until}"))
         state_id, position = self._base(model, min([until, *(EntryId(e.ms, e.seq - 1) for e in skip)]))
+        load_state = partial(stored_state, self._sessions, model.id)
         try:
             fold = folded(
                 model.spec,
-                None if state_id is None else self._load_state(model, state_id),
+                None if state_id is None else load_state(state_id),
                 position,
                 log_between(stream, position.entry, EntryId(until.ms, until.seq + 1)),
                 device=self._device,
-                load_state=partial(self._load_state, model),
+                load_state=load_state,
                 read_log=partial(log_between, stream),
                 skip=skip,
             )
@@ -151,7 +161,7 @@ class Rewind:
             raise Conflict(f"shadow {model.name!r} has learned no sample yet")
         name = _name(until, skip) if keep_in is None else f"promoted-{model.id[:8]}-{until}"
         self._keep(keep_in or model, name, fold.state(), fold.position)
-        return _Kept(name, until)
+        return _Kept(name, f"snapshot {name}" if keep_in is None else f"shadow {model.name}", until)
 
     def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
         """The last entry up to `at`."""
@@ -175,13 +185,6 @@ class Rewind:
             ]
         usable = [one for one in found if one[1].entry <= before]
         return max(usable, key=lambda one: one[1].entry, default=(None, START))
-
-    def _load_state(self, model: Model, state_id: str) -> FoldState:
-        with self._sessions() as session:
-            stored = checkpoints.state(session, model.id, state_id)
-        if stored is None:
-            raise KeyError(state_id)
-        return load(stored)
 
     def _keep(self, model: Model, name: str, state: FoldState, position: Position) -> None:
         """As a snapshot, unless the same point was gone back to before."""
