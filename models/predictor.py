@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from models.activations import Activation
 from models.blocks import part_of
 from models.density_ratio import UNLIKE
-from models.layers import append_one
+from models.layers import Dense, append_one
 from models.network import Net, Weights, encode_input, sigmas_of
 from models.scaling import Scaling
 
@@ -28,6 +31,18 @@ class Past:
     def is_meant(self, scaled: Tensor) -> Tensor:
         """z (n, N) → (n,) bool."""
         return append_one(scaled) @ self.ratio < UNLIKE
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """a ↦ σ(V a + b), what a fully connected layer is where nothing is learned. Args: V: (units, k), b: (units,)."""
+
+    V: Tensor
+    b: Tensor
+    activation: Activation
+
+    def __call__(self, below: Tensor) -> Tensor:
+        return self.activation(functional.linear(below, self.V, self.b))
 
 
 @dataclass(frozen=True)
@@ -56,17 +71,49 @@ class Predictor:
         Returns: (n, m) float32 on the CPU; for classes, rows summing to 1.
         Raises: ValueError for another shape.
         """
-        return self.on_device(inputs).cpu()
+        return self._predicted(inputs).cpu()
 
     @torch.no_grad()
     def on_device(self, inputs: Tensor) -> Tensor:
         """The same, without waiting for the device of the weights."""
+        return self._predicted(inputs)
+
+    def _predicted(self, inputs: Tensor) -> Tensor:
         scaled = self._scaled(inputs)
-        outputs = self.codes(scaled)[-1]
+        outputs = self._outputs(scaled)
         if self.past is not None:
-            older = replace(self, weights=self.past.weights).codes(scaled)[-1]
-            outputs = torch.where(self.past.is_meant(scaled).unsqueeze(1), older, outputs)
+            outputs = torch.where(self.past.is_meant(scaled).unsqueeze(1), self._older._outputs(scaled), outputs)
         return self.net.loss.link(outputs)
+
+    def _outputs(self, scaled: Tensor) -> Tensor:
+        """c^{L+1}, with as few calls of torch as there can be: each takes longer than what a single input needs of it."""
+        if self._dense is None:
+            return self.codes(scaled)[-1]
+        activations = scaled
+        for layer in self._dense[:-1]:
+            activations = layer(activations)
+        return self._dense[-1](torch.cat([activations, scaled], dim=1) if self.direct else activations)
+
+    @cached_property
+    def _dense(self) -> tuple[_Affine, ...] | None:
+        """Views of the weights of a net that is fully connected, else None."""
+        layers = self.net.layers
+        if not all(type(layer) is Dense for layer in layers):
+            return None
+        return tuple(
+            _Affine(W[:, :-1], W[:, -1], layer.activation) for W, layer in zip(self.weights, layers, strict=True)
+        )
+
+    @cached_property
+    def _older(self) -> Predictor:
+        """Of inputs that are left to the past."""
+        assert self.past is not None
+        return replace(self, weights=self.past.weights, past=None)
+
+    @cached_property
+    def products(self) -> int:
+        """Multiplications that a fully connected net takes for an input."""
+        return sum(W.numel() for W in self.weights) + (0 if self.past is None else self._older.products)
 
     @torch.no_grad()
     def top_activations(self, inputs: Tensor) -> Tensor:

@@ -104,11 +104,11 @@ def check_knows(model: Model, version: Version) -> None:
 
 def is_small(version: Version, rows: int) -> bool:
     """Whether predicting holds the event loop up for less time than waking a worker thread would take."""
-    past = version.predictor.past
-    weights = version.predictor.weights + (() if past is None else past.weights)
-    if weights[0].device.type != "cpu" or not isinstance(version.predictor.net, Architecture):
+    predictor = version.predictor
+    if predictor.weights[0].device.type != "cpu" or not isinstance(predictor.net, Architecture):
         return False
-    return sum(PRODUCTS_A_LAYER + rows * W.numel() for W in weights) <= SMALL_PRODUCTS
+    layers = len(predictor.weights) * (1 if predictor.past is None else 2)
+    return layers * PRODUCTS_A_LAYER + rows * predictor.products <= SMALL_PRODUCTS
 
 
 def _predicted(model: Model, version: Version, x: NDArray[np.float32]) -> Predicted:
@@ -117,5 +117,6 @@ def _predicted(model: Model, version: Version, x: NDArray[np.float32]) -> Predic
     if version.target_scale is not None:
         values = version.target_scale.restored(outputs).numpy()
         return Predicted([], np.empty((len(values), 0), np.float32), version, x, values)
-    labels = [version.labels[index] for index in outputs.argmax(dim=1).tolist()]
-    return Predicted(labels, outputs.numpy(), version, x)
+    probabilities = outputs.numpy()
+    labels = [version.labels[index] for index in probabilities.argmax(axis=1).tolist()]
+    return Predicted(labels, probabilities, version, x)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from models import Architecture, Predictor, RunningScale
 from models.network import encode_input, initial_weights, sigmas_of
+from models.predictor import Past
 from models.scaling import no_moments
 
 NET = Architecture(4, (6, 5), 3)
@@ -42,6 +45,25 @@ def test_a_block_of_none_gives_none(device: torch.device) -> None:
 def test_another_shape_is_refused_not_broadcast(shape: tuple[int, ...], device: torch.device) -> None:
     with pytest.raises(ValueError, match=r"inputs must have shape \(n, 4\), not \("):
         predictor(device)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("direct", [False, True])
+def test_what_is_served_is_what_the_layers_make_of_it(direct: bool, older: bool, device: torch.device) -> None:
+    """Up to rounding: one input of a fully connected net goes a shorter way through torch."""
+    plain = predictor(device)
+    tops = [torch.randn(3, 6 + 4 * direct, generator=torch.Generator().manual_seed(seed)).to(device) for seed in (1, 2)]
+    now, before = ((*plain.weights[:-1], top) for top in tops)
+    likely = torch.tensor([0.5, 0, 0, 0, 0.7], device=device)
+    served = replace(plain, weights=now, direct=direct, past=Past(before, likely) if older else None)
+    z = served.scaling(X.to(device))
+    outputs = served.codes(z)[-1]
+    if older:
+        assert 0 < int((z[:, 0] < 0).sum()) < len(X)
+        outputs = torch.where(z[:, :1] < 0, replace(served, weights=before).codes(z)[-1], outputs)
+    for inputs, expected in ((X, outputs), (X[:1], outputs[:1])):
+        torch.testing.assert_close(served(inputs), expected.softmax(dim=1).cpu(), rtol=1e-4, atol=1e-6)
+    assert served.products == (5 * 6 + 7 * 5 + tops[0].numel()) * (1 + older)
 
 
 def test_tensors_make_the_same_predictor_again(device: torch.device) -> None:

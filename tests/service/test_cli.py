@@ -57,6 +57,15 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     assert sentences[0].strip(" │").endswith((".", ":")) or "Example" in explanation, shown.output
 
 
+@pytest.mark.parametrize("arguments", ["['--help']", "['version']"])
+def test_what_does_not_need_the_service_does_not_wait_for_it(arguments: str) -> None:
+    told = f"import sys\nfrom service.cli import app\napp({arguments}, standalone_mode=False)\nprint(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    imported = ran.stdout.splitlines()[-1].split()
+    assert "typer" in imported
+    assert not {"torch", "fastapi", "sqlalchemy", "service.serve"} & set(imported)
+
+
 def test_the_version_is_told() -> None:
     assert RUN.invoke(app, ["version"]).output == f"{__version__}\n"
 
