@@ -112,7 +112,7 @@ def is_small(version: Version, rows: int) -> bool:
 
 
 def _predicted(model: Model, version: Version, x: NDArray[np.float32]) -> Predicted:
-    outputs = version.predictor(torch.tensor(x))
+    outputs = version.predictor(torch.from_numpy(x.copy()))
     check_knows(model, version)
     if version.target_scale is not None:
         values = version.target_scale.restored(outputs).numpy()

@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from models import choose_device
+from service.allocator import keep_freed_memory
 from service.app import create_app
 from service.data_dir import DataDir, DataDirInUse
 from service.database import connect, migrate, sessions
@@ -49,6 +50,7 @@ def serve(settings: Settings) -> None:
 
     Raises: CannotStart; SystemExit(0) once it was told to end and has.
     """
+    keep_freed_memory()
     for number in SIGNALS:
         signal.signal(number, _end)  # uvicorn takes over while it serves, and raises the signal again when it is done
     with contextlib.ExitStack() as stack:

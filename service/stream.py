@@ -301,7 +301,8 @@ class ModelStream:
 
 
 def _payload(fields: Mapping[bytes, bytes]) -> bytes:
-    return fields.get(keys.FIELD.encode(), repr(dict(fields)).encode())
+    payload = fields.get(keys.FIELD.encode())
+    return repr(dict(fields)).encode() if payload is None else payload
 
 
 async def entries_added(client: redis.asyncio.Redis, model_id: str) -> int:
