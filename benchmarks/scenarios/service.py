@@ -3,6 +3,7 @@ that does nothing."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import threading
@@ -14,6 +15,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import msgpack
+import numpy as np
 import torch
 
 from amstream_client import Client
@@ -29,7 +31,15 @@ MODEL = "measured"
 MODULE = "benchmarks.measured_service"
 SETTINGS = {"AMSTREAM_WAIT_S": "600", "AMSTREAM_THREADS": "1"}
 
-POSTS = (("msgpack", 256), ("msgpack", 2048), ("msgpack", 16), ("json", 256), ("json", 16))
+POSTS = (
+    ("msgpack", 256),
+    ("msgpack", 2048),
+    ("msgpack", 16),
+    ("npz", 256),
+    ("json", 256),
+    ("json", 16),
+    ("ndjson", 256),
+)
 """Formats and samples in a post, the first one being the headline."""
 IN_FLIGHT = 4
 TURNS = {RunScale.QUICK: (3, 40), RunScale.HOUR: (7, 120), RunScale.FULL: (15, 240)}
@@ -190,7 +200,13 @@ def _body(kind: str, data: Dataset, start: int, size: int) -> tuple[str, bytes]:
     x, y = data.x[start : start + size].numpy(), data.y[start : start + size].tolist()
     if kind == "msgpack":
         return "application/msgpack", msgpack.packb({"x": x.astype("<f4").tobytes(), "n": len(y), "y": y})
+    if kind == "npz":
+        packed = io.BytesIO()
+        np.savez(packed, x=x, y=np.array(y))
+        return "application/x-npz", packed.getvalue()
     samples = [{"x": row, "y": label} for row, label in zip(x.round(1).astype(float).round(1).tolist(), y, strict=True)]
+    if kind == "ndjson":
+        return "application/x-ndjson", "\n".join(map(json.dumps, samples)).encode()
     return "application/json", json.dumps({"samples": samples}).encode()
 
 
