@@ -149,18 +149,20 @@ class Snapshots:
         return snapshot, content
 
     def import_(self, model: Model, name: str, content: bytes, *, by: Caller) -> Snapshot:
-        """A snapshot from a file; the model itself does not change until it is restored.
+        """A snapshot from a file; the model itself does not change until it is restored. The same file again changes nothing.
 
         Raises: Invalid for a bad name, or naming what is wrong with the file; Conflict when the name is taken; UnknownModel;
             Forbidden when the state brings what only `admin` may set.
         """
-        self._check_free(model, name)
+        _check_name(name)
         imported = exchange.read(content, model.spec)
         if imported.other and not by.has("admin"):
             raise Forbidden(
                 f"the state brings another {', '.join(imported.other)} than model {model.name!r} was created with: "
                 f"only a key with the scope 'admin' may import it"
             )
+        if (earlier := self._imported(model, name, imported)) is not None:
+            return earlier
         try:
             with self._sessions.begin() as session:
                 state_id = checkpoints.add_state(session, model.id, imported.stored)
@@ -169,9 +171,21 @@ class Snapshots:
             with self._sessions() as session:
                 if models.by_id(session, model.id) is None:
                     raise UnknownModel(model.name) from error
-            raise _taken(name) from error
+            if (earlier := self._imported(model, name, imported)) is not None:
+                return earlier
+            raise _taken(name) from error  # and deleted since
         audit("import", model, by, snapshot=name, digest=imported.stored.digest, file_bytes=len(content))
         return self.get(model, name)
+
+    def _imported(self, model: Model, name: str, imported: exchange.Imported) -> Snapshot | None:
+        """The snapshot of that name, if there is one. Raises: Conflict when it is another than the imported one."""
+        found = self.list(model, name)
+        if not found:
+            return None
+        position = Position(EntryId.parse(found[0].entry), found[0].model_version, found[0].samples_learned)
+        if (found[0].digest, position) != (imported.stored.digest, imported.position):
+            raise _taken(name)
+        return found[0]
 
     # Deleting
 
@@ -211,8 +225,7 @@ class Snapshots:
 
     def _check_free(self, model: Model, name: str) -> None:
         """Raises: Invalid for a bad name, Conflict for one that is taken."""
-        if not NAME.fullmatch(name):
-            raise Invalid(FieldError("name", name, f"must match {NAME.pattern}"))
+        _check_name(name)
         if self.list(model, name):
             raise _taken(name)
 
@@ -229,6 +242,12 @@ def _adopts(payload: bytes, model: Model, state_id: str) -> bool:
     except UndecodableEntry:
         return False
     return isinstance(entry, Adopt) and entry.state == state_id
+
+
+def _check_name(name: str) -> None:
+    """Raises: Invalid."""
+    if not NAME.fullmatch(name):
+        raise Invalid(FieldError("name", name, f"must match {NAME.pattern}"))
 
 
 def _taken(name: str) -> Conflict:

@@ -167,7 +167,7 @@ async def import_snapshot(
 ) -> SnapshotResource:
     """Keeps an exported snapshot of a model of equal learner, hyper-parameters, classes and shapes, once all of it is checked.
 
-    The model changes only when it is restored.
+    The model changes only when it is restored. The same file under the same name again is answered as the first time.
     """
     caller.require("snapshot", name)
     model = await services.catalog.get(name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -69,20 +70,11 @@ def test_two_calls_have_two_keys(client: Client, service: FakeService) -> None:
     assert service.models["iris"].y == ["a", "a"]
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda client: client.create_key("k", ["learn"]),
-        lambda client: client.predict("iris", [[1, 2]], track=True),
-    ],
-)
 @pytest.mark.parametrize("failure", [httpx.ReadTimeout("slow"), httpx.ReadError("reset"), unavailable()])
-def test_a_command_that_may_have_been_carried_out_is_not_sent_again(
-    service: FakeService, call: Callable[[Client], object], failure: Failure
-) -> None:
+def test_a_key_that_may_have_been_made_is_not_asked_for_again(service: FakeService, failure: Failure) -> None:
     flaky = Flaky(service, failure)
     with flaky.client() as client, pytest.raises((ConnectionFailed, Unavailable)):
-        call(client)
+        client.create_key("k", ["learn"])
     assert len(flaky.seen) == 1
     assert flaky.slept == []
 
@@ -109,6 +101,18 @@ def test_a_command_whose_answer_was_lost_is_sent_again_under_its_key_and_carried
     assert keys[::2] == keys[1::2]
     assert len(set(keys)) == 3
     assert (restored.model_version, service.models["iris"].version) == (1, 2)
+
+
+def test_an_import_whose_answer_was_lost_is_sent_again(service: FakeService, tmp_path: Path) -> None:
+    flaky = Flaky(service)
+    with flaky.client() as client:
+        client.create_snapshot("iris", "s")
+        client.export_snapshot("iris", "s", tmp_path / "file")
+        lost = Flaky(service, httpx.ReadTimeout("slow"), carry_out=True)
+        with lost.client() as other:
+            assert other.import_snapshot("iris", "again", tmp_path / "file").name == "again"
+        assert len(lost.seen) == 2
+        assert [one.name for one in client.snapshots("iris")] == ["s", "again"]
 
 
 def test_a_command_that_was_never_sent_is_tried_again(service: FakeService) -> None:

@@ -32,8 +32,12 @@ class TestClientCalls:
         imported = client.import_snapshot("other", "from-iris", str(tmp_path / "file"))
         assert client.snapshots("other") == [imported]
         assert (imported.name, imported.digest) == ("from-iris", client.snapshot("iris", "first").digest)
+        assert client.import_snapshot("other", "from-iris", tmp_path / "file") == imported
+        client.learn("iris", [[1, 2]], ["a"])
+        client.create_snapshot("iris", "second")
+        client.export_snapshot("iris", "second", tmp_path / "second")
         with pytest.raises(Conflict):
-            client.import_snapshot("other", "from-iris", tmp_path / "file")
+            client.import_snapshot("other", "from-iris", tmp_path / "second")
 
     def test_a_file_is_replaced_whole_or_not_at_all(self, client: Client, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("older")

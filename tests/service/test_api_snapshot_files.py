@@ -100,10 +100,21 @@ def test_a_file_larger_than_the_model_is_refused_unread(http: TestClient, model:
     assert http.get(f"{model}/snapshots").json()["snapshots"] == []
 
 
+def test_the_same_file_again_is_answered_as_the_first_time(http: TestClient, model: str, content: bytes) -> None:
+    first = imported(http, model, content)
+    again = imported(http, model, content)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert imported(http, model, content, "s").json() == http.get(f"{model}/snapshots/s").json()
+    assert [one["name"] for one in http.get(f"{model}/snapshots").json()["snapshots"]] == ["s", "in"]
+
+
 def test_a_name_is_taken_once_by_taking_and_importing_alike(http: TestClient, model: str, content: bytes) -> None:
-    assert refused(imported(http, model, content, "s"), 409, "conflict") == [("name", "s")]
+    learned(http, model, [OTHER])
+    http.post(f"{model}/snapshots", json={"name": "later"})
+    later = exported(http, model, "later")
+    assert refused(imported(http, model, later, "s"), 409, "conflict") == [("name", "s")]
     assert imported(http, model, content, "t").status_code == 201
-    assert refused(imported(http, model, content, "t"), 409, "conflict") == [("name", "t")]
+    assert refused(imported(http, model, later, "t"), 409, "conflict") == [("name", "t")]
     answer = http.post(f"{model}/snapshots", json={"name": "t"})
     assert refused(answer, 409, "conflict") == [("name", "t")]
 

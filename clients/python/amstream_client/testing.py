@@ -260,14 +260,14 @@ def _export(snapshot: Snapshot, samples: int) -> httpx.Response:
 
 
 def _import(model: FakeModel, name: str, content: bytes) -> httpx.Response:
-    if name in model.snapshots:
-        return problem(409, "conflict", f"the snapshot '{name}' exists")
     try:
         exported, samples = json.loads(content)
     except ValueError:
         wrong = {"field": "body", "value": f"{len(content)} bytes", "message": "must be a snapshot file"}
         return problem(422, "invalid", "the file is invalid", [wrong])
-    model.snapshots[name] = Snapshot(**exported | {"name": name}), samples
+    snapshot = Snapshot(**exported | {"name": name}), samples
+    if model.snapshots.setdefault(name, snapshot) != snapshot:
+        return problem(409, "conflict", f"the snapshot '{name}' exists")
     return httpx.Response(201, json=asdict(model.snapshots[name][0]))
 
 

@@ -88,12 +88,12 @@ def predict_values(model: str, x: Inputs, *, min_entry: str | None = None, track
 
 
 def _prediction(model: str, rows: Rows, read: Read[T], min_entry: str | None, track: bool) -> Call[T]:
-    """A tracked one is not repeated: it would be kept twice."""
+    """A tracked one whose answer was lost is tracked anew; the one that nobody heard of expires without a label."""
     params = {} if min_entry is None else {"min_entry": min_entry}
     if track:
         params["track"] = "true"
     path = model_path(model, "predictions")
-    return Call("POST", path, read, inputs_payload(rows), params=params, repeatable=not track)
+    return Call("POST", path, read, inputs_payload(rows), params=params)
 
 
 def _query(x: Row, min_entry: str | None) -> dict[str, str] | None:

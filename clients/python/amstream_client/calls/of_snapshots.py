@@ -57,7 +57,7 @@ def import_snapshot(model: str, name: str, file: str | os.PathLike[str]) -> Call
     """
     payload = Payload(Path(file).read_bytes(), SNAPSHOT_FILE)
     path = model_path(model, "snapshots", "import")
-    return Call("POST", path, read(Snapshot), payload, params={"name": name}, repeatable=False)
+    return Call("POST", path, read(Snapshot), payload, params={"name": name})
 
 
 def restore(
