@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from models.scaling import Moments
 from service import state as states
 from service.entry_id import EntryId
+from service.exchange_checks import MOST_SAMPLES, check_adoptable, check_memories, check_values
 from service.fold import Fold
 from service.knowledge import IN_FORCE, Knowledge, bytes_like
 from service.problems import FieldError, Invalid
@@ -38,14 +38,6 @@ OWN_PER_MODEL = ("seed", "block", "retain_s", "shadow_of")
 """Fields of a spec that may differ between the model that a state comes from and the one that takes it over."""
 
 MOST_ERRORS = 100
-MOST_SAMPLES = 2**62
-"""Counters stay far from where int64 wraps."""
-INDEFINITE = 1e-3
-"""A may be so far from positive semidefinite, its diagonal scaled to 1: block products are rounded to float32."""
-NEGLIGIBLE = 1e-4
-"""Share of the largest diagonal element of A below which another is not told from 0, for the same reason."""
-PROBES = 16
-
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
 
 M = TypeVar("M", bound=BaseModel)
@@ -66,8 +58,8 @@ class Manifest(_Formats):
     spec: ModelSpec
     header: dict[str, Any]
     entry: Annotated[str, Field(max_length=41)]
-    entries_applied: Annotated[int, Field(ge=0, lt=2**62)]
-    samples_learned: Annotated[int, Field(ge=0, lt=2**62)]
+    entries_applied: Annotated[int, Field(ge=0, lt=MOST_SAMPLES)]
+    samples_learned: Annotated[int, Field(ge=0, lt=MOST_SAMPLES)]
     created_at: float
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     checksum: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -145,13 +137,13 @@ def read(content: bytes, spec: ModelSpec) -> Imported:
         raise Invalid(FieldError("manifest.header", manifest.header, str(error))) from error
     tensors = _tensors(found, like.tensors)
     for name, tensor in tensors.items():
-        _check_values(name, tensor)
-    _check_memories(tensors, spec)
+        check_values(name, tensor)
+    check_memories(tensors, spec)
     state = FoldState(manifest.header, tensors)
     stored = states.store(state)
     if stored.digest != manifest.digest:
         raise Invalid(FieldError("manifest.digest", manifest.digest, f"the state's digest is {stored.digest}"))
-    _check_adoptable(fold, state)
+    check_adoptable(fold, state)
     try:
         entry = EntryId.parse(manifest.entry)
     except ValueError as error:
@@ -257,79 +249,3 @@ def _tensors(found: Mapping[str, Mapping[str, Any]], like: Mapping[str, Tensor])
         array = np.frombuffer(given["data"], np.dtype(dtype).newbyteorder("<")).reshape(shape)
         tensors[name] = torch.tensor(array, dtype=wanted.dtype)
     return tensors
-
-
-def _check_values(name: str, tensor: Tensor) -> None:
-    """What every state that was learned holds to, whatever it learned."""
-    kind = name.split(".")[0]
-    if tensor.is_floating_point():
-        _require(name, tensor, tensor.isfinite(), "must be finite")
-    elif name == "metrics.last":
-        _require(name, tensor, (tensor >= -1) & (tensor <= MOST_SAMPLES), "must be a class, or -1 for none")
-    elif name == "metrics.periods.length":
-        _require(name, tensor, (tensor > 0) & (tensor <= MOST_SAMPLES), "must be positive")
-    else:
-        _require(name, tensor, (tensor >= 0) & (tensor <= MOST_SAMPLES), f"must be from 0 to {MOST_SAMPLES}")
-    kinds = ("second", "errors", "presence", "temperature", "mass", "ridge")
-    if name.removeprefix("target.") in ("count", "squares", "moments.count", "moments.squares") or kind in kinds:
-        _require(name, tensor, tensor >= 0, "must not be negative")
-    if kind == "A":
-        _require(name, tensor, tensor == tensor.T, "must be symmetric")
-
-
-def _check_memories(tensors: Mapping[str, Tensor], spec: ModelSpec) -> None:
-    """Every A is positive semidefinite as the net sees it.
-
-    Layer 1's is kept in fixed coordinates, in which a feature that moved far from where it began, or is small beside the
-    others, is a difference of large sums: its own square may well be rounded below 0.
-    """
-    for name, A in tensors.items():
-        if not name.startswith("A."):
-            continue
-        if name == "A.1" and "shift" in tensors:
-            moments = Moments(*(tensors[f"moments.{part}"] for part in ("count", "mean", "squares")))
-            A = spec.input_scale().scaling(moments).from_fixed(tensors["shift"]).congruence(A)
-        order = _indefinite_order(A)
-        if order:
-            rule = "must be positive semidefinite, as sums of squares are"
-            raise Invalid(FieldError(f"tensors.{name}", f"leading minor {order} is negative", rule))
-
-
-def _require(name: str, tensor: Tensor, holds: Tensor, rule: str) -> None:
-    if not bool(holds.all()):
-        [index, *_] = (~holds).nonzero().tolist()
-        field = ".".join(["tensors", name, *map(str, index)])
-        raise Invalid(FieldError(field, tensor[tuple(index)].item(), rule))
-
-
-def _indefinite_order(A: Tensor) -> int:
-    """The order of the first leading minor of A that is negative, to INDEFINITE; 0 when none is.
-
-    Each unit is measured by its own diagonal element, unless that is lost in the rounding of what the largest ones once were.
-    """
-    diagonal = A.diagonal().abs()
-    smallest = max(NEGLIGIBLE * float(diagonal.max()), torch.finfo(torch.float32).tiny)
-    scale = diagonal.clamp_min(smallest).sqrt()
-    scaled = A / scale / scale.unsqueeze(1)
-    scaled.diagonal().add_(INDEFINITE)
-    factor, info = torch.linalg.cholesky_ex(scaled)
-    return int(info) or (0 if bool(factor.isfinite().all()) else len(A))
-
-
-def _check_adoptable(fold: Fold, state: FoldState) -> None:
-    """A fresh learner takes the state over, as `adopt` will, and predicts: for usual, extreme and unknown inputs."""
-    try:
-        fold.restore(state)
-    except ValueError as error:
-        raise Invalid(FieldError("manifest.header", dict(state.header), str(error))) from error
-    probabilities = fold.version().predictor(_probes(fold.spec))
-    if not bool(probabilities.isfinite().all()):
-        raise Invalid(FieldError("tensors", probabilities.tolist(), "must give predictions that are finite"))
-
-
-def _probes(spec: ModelSpec) -> Tensor:
-    """Some usual inputs, some at the ends of what the scale lets through, in either direction, and one unknown."""
-    draw = torch.Generator().manual_seed(0)
-    usual = torch.randn(PROBES, spec.inputs, generator=draw)
-    ends = torch.randn(PROBES, spec.inputs, generator=draw).sign() * (1e3 if spec.scale == "none" else 1e15)
-    return torch.cat([usual, ends, torch.full((1, spec.inputs), torch.nan)])

@@ -180,6 +180,13 @@ def test_a_file_that_is_consistent_but_wrong_is_refused(change: Any, field: str,
     assert error.message
 
 
+@pytest.mark.parametrize("name", ["ratio.mass", "ratio.errors.mass", "temperature", "presence.ever"])
+def test_no_sum_of_weights_of_the_default_learner_is_negative(name: str) -> None:
+    spec = ModelSpec(inputs=3, hidden=[5, 4], classes=["no", "yes"])
+    content = changed(written(learned(spec)), tensor(name, lambda t: torch.full_like(t, -1.0)))
+    assert refusal(content, spec).field.startswith(f"tensors.{name}")
+
+
 @pytest.mark.parametrize("name", ["A.1", "W.2", "moments.count", "samples"])
 def test_a_tensor_that_was_changed_does_not_match_the_digest(name: str) -> None:
     content = changed(GOOD, tensor(name, lambda t: t * 2), digest=False)
