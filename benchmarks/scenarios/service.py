@@ -48,7 +48,7 @@ TURNS = {RunScale.QUICK: (3, 40), RunScale.HOUR: (7, 120), RunScale.FULL: (15, 2
 CALLS = ("msgpack", "get")
 """How a single prediction is asked for, the first one being the headline."""
 CONNECTIONS = 8
-CALLS_EACH = {RunScale.QUICK: (1000, 3), RunScale.HOUR: (5000, 9), RunScale.FULL: (20_000, 25)}
+CALLS_EACH = {RunScale.QUICK: (1000, 9), RunScale.HOUR: (5000, 9), RunScale.FULL: (20_000, 25)}
 """Requests whose latency is measured, and seconds over which the rate is."""
 AHEAD = 4
 """Blocks that the learning load posts at a time; it is always one or two such posts ahead."""
