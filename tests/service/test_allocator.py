@@ -39,7 +39,7 @@ GLIBC = pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason
 def faults(environment: Mapping[str, str]) -> int:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     command = [sys.executable, "-c", BLOCKS]
-    return int(subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=True).stdout)
+    return int(subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=True).stdout)
 
 
 @GLIBC
