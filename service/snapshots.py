@@ -55,6 +55,10 @@ class Snapshot:
     size_bytes: int
     digest: str
 
+    @property
+    def position(self) -> Position:
+        return Position(EntryId.parse(self.entry), self.model_version, self.samples_learned)
+
 
 class Snapshots:
     def __init__(self, sessions: Sessions, client: redis.Redis, commands: Commands) -> None:
@@ -141,9 +145,8 @@ class Snapshots:
             state = load(stored)
         except DamagedState as error:
             raise Conflict(f"snapshot {name!r} is damaged: {error}") from error
-        position = Position(EntryId.parse(snapshot.entry), snapshot.model_version, snapshot.samples_learned)
         content = exchange.write(
-            model.spec, state, digest=snapshot.digest, position=position, created_at=snapshot.created_at
+            model.spec, state, digest=snapshot.digest, position=snapshot.position, created_at=snapshot.created_at
         )
         audit("export", model, by, snapshot=name, digest=snapshot.digest)
         return snapshot, content
@@ -182,8 +185,7 @@ class Snapshots:
         found = self.list(model, name)
         if not found:
             return None
-        position = Position(EntryId.parse(found[0].entry), found[0].model_version, found[0].samples_learned)
-        if (found[0].digest, position) != (imported.stored.digest, imported.position):
+        if (found[0].digest, found[0].position) != (imported.stored.digest, imported.position):
             raise _taken(name)
         return found[0]
 

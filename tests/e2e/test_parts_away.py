@@ -22,8 +22,7 @@ X = [[0.0, 1.0, 2.0], [1.0, 1.0, 0.0], [2.0, 0.0, 1.0], [1.0, 2.0, 2.0]]
 Y = ["no", "yes", "no", "yes"]
 
 WIDE: Spec = {"inputs": 16, "hidden": [6000, 2000], "classes": ["no", "yes"], "learner": "never-forget"}
-"""Of 12 million weights, 48 MB."""
-"""Its weights have 82 MB; Valkey's default cuts off subscribers that are 32 MB behind."""
+"""Its weights have 48 MB; Valkey's default cuts off subscribers that are 32 MB behind."""
 
 
 @pytest.fixture
