@@ -225,6 +225,8 @@ class Catalog:
                 raise UnknownModel(model.name)
             checkpoint = checkpoints.newest(session, model.id)
             stored = None if checkpoint is None else checkpoints.state(session, model.id, checkpoint.state_id)
+        if checkpoint is not None and stored is None:  # the learner pruned it meanwhile: there is a newer one
+            return self._checkpointed(model)
         fold = Fold(model.spec, device="cpu")
         if checkpoint is not None and stored is not None:
             try:

@@ -121,6 +121,8 @@ class Reign:
             except DamagedState as error:
                 damages.append(str(error))
                 self._log.error("checkpoint damaged", entry=str(checkpoint.position.entry), cause=str(error))
+            except KeyError:  # whoever has the lease alone prunes: the model was deleted meanwhile
+                raise ModelGone from None
         if found and len(damages) == len(found):
             raise Refusal(
                 f"all {len(found)} checkpoints of model {row.name!r} are damaged ({damages[0]}); "

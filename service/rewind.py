@@ -135,16 +135,15 @@ class Rewind:
         for entry in sorted(skip):
             if entry > until or not stream.holds(entry):
                 raise Invalid(FieldError("skip", str(entry), f"must be an entry that the log holds, up to {until}"))
-        state_id, position = self._base(model, min([until, *(EntryId(e.ms, e.seq - 1) for e in skip)]))
-        load_state = partial(stored_state, self._sessions, model.id)
+        base, position = self._base(model, min([until, *(EntryId(e.ms, e.seq - 1) for e in skip)]))
         try:
             fold = folded(
                 model.spec,
-                None if state_id is None else load_state(state_id),
+                base,
                 position,
                 log_between(stream, position.entry, EntryId(until.ms, until.seq + 1)),
                 device=self._device,
-                load_state=load_state,
+                load_state=partial(stored_state, self._sessions, model.id),
                 read_log=partial(log_between, stream),
                 skip=skip,
             )
@@ -175,7 +174,7 @@ class Rewind:
             raise Invalid(error)
         return found
 
-    def _base(self, model: Model, before: EntryId) -> tuple[str | None, Position]:
+    def _base(self, model: Model, before: EntryId) -> tuple[FoldState | None, Position]:
         """The newest stored state of this log at or before an entry; the beginning when there is none."""
         with self._sessions() as session:
             found = [(one.state_id, one.position) for one in checkpoints.checkpoints(session, model.id)]
@@ -184,7 +183,13 @@ class Rewind:
                 for row in checkpoints.own_snapshots(session, model.id)
             ]
         usable = [one for one in found if one[1].entry <= before]
-        return max(usable, key=lambda one: one[1].entry, default=(None, START))
+        if not usable:
+            return None, START
+        state_id, position = max(usable, key=lambda one: one[1].entry)
+        try:
+            return stored_state(self._sessions, model.id, state_id), position
+        except KeyError:  # the learner pruned it meanwhile
+            return self._base(model, before)
 
     def _keep(self, model: Model, name: str, state: FoldState, position: Position) -> None:
         """As a snapshot, unless the same point was gone back to before."""

@@ -65,13 +65,21 @@ def add_state(session: Session, model_id: str, stored: StoredState) -> str:
 
 
 def state(session: Session, model_id: str, state_id: str) -> StoredState | None:
-    """The stored state, if it exists and belongs to the model."""
-    row = session.get(StateRow, state_id)
-    if row is None or row.model_id != model_id:
+    """The stored state, if it exists and belongs to the model: whole, though it be deleted meanwhile."""
+    rows = session.execute(
+        select(StateRow, TensorRow)
+        .outerjoin(TensorRow, TensorRow.state_id == StateRow.id)
+        .where(StateRow.id == state_id, StateRow.model_id == model_id)
+        .order_by(TensorRow.name)
+    ).all()
+    if not rows:
         return None
-    rows = session.scalars(select(TensorRow).where(TensorRow.state_id == state_id).order_by(TensorRow.name))
-    tensors = tuple(StoredTensor(r.name, r.dtype, tuple(json.loads(r.shape)), r.layout, r.sha256, r.data) for r in rows)
-    return StoredState(row.header, tensors, row.digest)
+    tensors = tuple(
+        StoredTensor(r.name, r.dtype, tuple(json.loads(r.shape)), r.layout, r.sha256, r.data)
+        for _, r in rows
+        if r is not None
+    )
+    return StoredState(rows[0][0].header, tensors, rows[0][0].digest)
 
 
 def add_checkpoint(session: Session, model_id: str, state_id: str, position: Position, *, epoch: int) -> None:

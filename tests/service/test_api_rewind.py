@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import delete
 
+from service.aside import stored_state
+from service.database import Sessions
+from service.state import FoldState
+from service.tables import CheckpointRow, SnapshotRow, StateRow
 from tests.service.api import refused
 
 Samples = list[dict[str, Any]]
@@ -75,6 +80,31 @@ def test_a_point_is_gone_back_to_by_entry_and_by_time(http: TestClient, model: s
     assert second["snapshot"] == first["snapshot"]  # the same point, kept once
     assert predicted(http, model) == then
     assert http.get(f"{model}/snapshots/{first['snapshot']}").status_code == 200
+
+
+def test_a_checkpoint_pruned_while_one_goes_back_gives_way_to_an_older_one(
+    http: TestClient, model: str, twin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(http, model, block(1))
+    post(http, twin, block(1))
+    assert http.post(f"{model}/snapshots", json={"name": "here"}).status_code == 201
+    asked_for: list[str] = []
+
+    def pruned_first(sessions: Sessions, model_id: str, state_id: str) -> FoldState:
+        asked_for.append(state_id)
+        if len(asked_for) == 1:
+            with sessions.begin() as session:
+                for table in (SnapshotRow, CheckpointRow):
+                    session.execute(delete(table).where(table.state_id == state_id))
+                session.execute(delete(StateRow).where(StateRow.id == state_id))
+        return stored_state(sessions, model_id, state_id)
+
+    at = http.get(model).json()["applied_entry"]
+    monkeypatch.setattr("service.rewind.stored_state", pruned_first)
+    post(http, model, block(2))
+    assert http.post(f"{model}/restore", json={"at": at}).status_code == 200
+    assert asked_for
+    assert predicted(http, model) == predicted(http, twin)
 
 
 def test_what_cannot_be_gone_back_to_is_refused_by_name(http: TestClient, model: str) -> None:

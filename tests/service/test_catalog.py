@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
 
 from service import catalog as catalogs
 from service.catalog import Model
 from service.problems import Conflict, Invalid, Unavailable, UnknownModel
-from service.repositories import models
+from service.repositories import checkpoints, models
 from service.services import Services
 from service.settings import Settings
 from service.spec import ModelSpec
-from service.tables import TensorRow
+from service.tables import SnapshotRow, TensorRow
 from tests.service.api import GOOD, assembled, learned, refused, running
 from tests.service.conftest import SPEC
 
@@ -130,6 +131,36 @@ def test_before_a_checkpoint_the_version_is_the_initial_net(replica: Services) -
     model, _ = replica.catalog.create("m", MODEL_SPEC)
     assert version(replica, model).model_version == 0
     assert version(replica, model) is version(replica, model)
+
+
+def test_a_checkpoint_pruned_while_it_is_looked_up_gives_way_to_the_newer_one(
+    http: TestClient, replica: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.put(M, json=SPEC)
+    learned(http, M, [GOOD] * 4)
+    assert http.post(f"{M}/snapshots", json={"name": "s"}).status_code == 201
+    model = get(replica, "m")
+    replica.publications.forget(model.id)
+    looked_up: list[checkpoints.Checkpoint | None] = []
+
+    def then_pruned(session: Session, model_id: str) -> checkpoints.Checkpoint | None:
+        found = newest(session, model_id)
+        if not looked_up:
+            assert found is not None
+            state = checkpoints.state(session, model_id, found.state_id)
+            assert state is not None
+            again = checkpoints.add_state(session, model_id, state)
+            checkpoints.add_checkpoint(session, model_id, again, found.position, epoch=2)
+            session.execute(delete(SnapshotRow))
+            checkpoints.prune(session, model_id, keep=1)
+        looked_up.append(found)
+        return found
+
+    newest = checkpoints.newest
+    monkeypatch.setattr(checkpoints, "newest", then_pruned)
+    monkeypatch.setattr(replica.catalog, "_sessions", replica.sessions.begin)
+    assert replica.catalog._checkpointed(model).version.samples_learned == 4
+    assert len(looked_up) == 2
 
 
 def test_a_damaged_checkpoint_is_unavailable_and_the_model_still_shows(

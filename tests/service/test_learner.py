@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.aside import stored_state
 from service.database import Sessions
 from service.embedded import EmbeddedValkey
 from service.entries import Adopt, Samples, Snapshot, encode
 from service.fold import Fold
 from service.repositories import checkpoints, leases, models
+from service.state import FoldState
 from service.stream import sync_client
 from tests.service.learning import Model, eventually, same, samples
 
@@ -165,6 +167,24 @@ def test_a_deleted_model_ends_its_learner(model: Model, factory: Sessions) -> No
     eventually(lambda: learner.status == "learning")
     with factory.begin() as session:
         models.remove(session, model.id)
+    learner.join(20)
+    assert learner.status == "gone"
+
+
+def test_a_model_deleted_while_its_learner_recovers_ends_it(
+    model: Model, factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.start()
+    model.applied(model.post(samples(8))[-1])
+    model.stop()
+
+    def delete_first(sessions: Sessions, model_id: str, state_id: str) -> FoldState:
+        with sessions.begin() as session:
+            models.remove(session, model_id)
+        return stored_state(sessions, model_id, state_id)
+
+    monkeypatch.setattr("service.reign.stored_state", delete_first)
+    learner = model.start()
     learner.join(20)
     assert learner.status == "gone"
 
