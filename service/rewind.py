@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +43,7 @@ class _Kept:
     """Args: snapshot: as in `Rewound`; source: of what; until: the last entry that it includes, had it not been left out."""
 
     snapshot: str
+    state_id: str
     source: str
     until: EntryId
 
@@ -105,8 +105,7 @@ class Rewind:
         entry = await self._commands.earlier(model, once)
         if entry is None:
             kept = await run_sync(fold_aside)
-            state_id = await run_sync(self._state_of, model, kept.snapshot)
-            command = Adopt(state_id, kept.source, by.key_id, str(kept.until) if after else "")
+            command = Adopt(kept.state_id, kept.source, by.key_id, str(kept.until) if after else "")
             entry = await self._commands.append(model, command, once)
             audit(action, model, by, snapshot=kept.snapshot, until=str(kept.until), entry=str(entry), **what)
         await self._commands.applied(model, entry)
@@ -119,13 +118,6 @@ class Rewind:
         if name is None:
             raise Conflict(f"the snapshot that entry {entry} restored was deleted meanwhile")
         return name
-
-    def _state_of(self, model: Model, snapshot: str) -> str:
-        with self._sessions() as session:
-            found = checkpoints.snapshot(session, model.id, snapshot)
-        if found is None:
-            raise Conflict(f"snapshot {snapshot!r} was deleted meanwhile")
-        return found[0].state_id
 
     def _fold_aside(
         self, model: Model, at: EntryId | datetime | None, skip: frozenset[EntryId], keep_in: Model | None = None
@@ -158,9 +150,9 @@ class Rewind:
             ) from error
         if keep_in is not None and fold.position.samples_learned == 0:
             raise Conflict(f"shadow {model.name!r} has learned no sample yet")
-        name = _name(until, skip) if keep_in is None else f"promoted-{model.id[:8]}-{until}"
-        self._keep(keep_in or model, name, fold.state(), fold.position)
-        return _Kept(name, f"snapshot {name}" if keep_in is None else f"shadow {model.name}", until)
+        point = f"at-{until}" if keep_in is None else f"promoted-{model.id[:8]}-{until}"
+        name, state_id = self._keep(keep_in or model, point, fold.state(), fold.position)
+        return _Kept(name, state_id, f"snapshot {name}" if keep_in is None else f"shadow {model.name}", until)
 
     def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
         """The last entry up to `at`."""
@@ -191,18 +183,13 @@ class Rewind:
         except KeyError:  # the learner pruned it meanwhile
             return self._base(model, before)
 
-    def _keep(self, model: Model, name: str, state: FoldState, position: Position) -> None:
-        """As a snapshot, unless the same point was gone back to before."""
+    def _keep(self, model: Model, point: str, state: FoldState, position: Position) -> tuple[str, str]:
+        """As a snapshot, unless the same point was gone back to before. Returns: its name and the ID of its state."""
         stored = states.store(state)
+        name = f"{point}-{stored.digest[:12]}"
         with self._sessions.begin() as session:
-            if checkpoints.snapshot(session, model.id, name) is None:
-                state_id = checkpoints.add_state(session, model.id, stored)
-                checkpoints.add_snapshot(session, model.id, name, state_id, position)
-
-
-def _name(until: EntryId, skip: Collection[EntryId]) -> str:
-    """The same for the same request."""
-    if not skip:
-        return f"at-{until}"
-    left_out = hashlib.sha256(" ".join(map(str, sorted(skip))).encode()).hexdigest()[:12]
-    return f"at-{until}-without-{left_out}"
+            if (kept := checkpoints.snapshot(session, model.id, name)) is not None:
+                return name, kept[0].state_id
+            state_id = checkpoints.add_state(session, model.id, stored)
+            checkpoints.add_snapshot(session, model.id, name, state_id, position)
+            return name, state_id

@@ -107,6 +107,17 @@ def test_a_checkpoint_pruned_while_one_goes_back_gives_way_to_an_older_one(
     assert predicted(http, model) == predicted(http, twin)
 
 
+def test_another_snapshot_cannot_pass_for_the_point(http: TestClient, model: str) -> None:
+    entry = post(http, model, block(1))
+    then = predicted(http, model)
+    post(http, model, block(2))
+    assert http.post(f"{model}/snapshots", json={"name": f"at-{entry}"}).status_code == 201
+    restored = http.post(f"{model}/restore", json={"at": entry}).json()["snapshot"]
+    assert predicted(http, model) == then
+    digest = http.get(f"{model}/snapshots/{restored}").json()["digest"]
+    assert restored == f"at-{entry}-{digest[:12]}"
+
+
 def test_what_cannot_be_gone_back_to_is_refused_by_name(http: TestClient, model: str) -> None:
     entry = post(http, model, block(1))
     ms = int(entry.split("-")[0])
