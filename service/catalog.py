@@ -20,7 +20,8 @@ from service.publications import Publications, Published
 from service.repositories import checkpoints, leases, models
 from service.repositories.checkpoints import Position
 from service.shadows import add_shadow
-from service.spec import NAME, ModelSpec
+from service.spec import ModelSpec
+from service.spec_fields import NAME
 from service.state import DamagedState, load
 from service.stream import ModelStream
 from service.tables import ModelRow

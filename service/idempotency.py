@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from service.append import Seen
 from service.problems import FieldError, Invalid
-from service.stream import Seen
 
 
 @dataclass(frozen=True)

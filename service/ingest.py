@@ -16,7 +16,8 @@ import redis.asyncio
 import structlog
 from anyio.to_thread import run_sync
 
-from service import entries, stream
+from service import append, entries
+from service.append import AppendFull, Limits, Post, Seen, StreamGone
 from service.catalog import Catalog, Model
 from service.entries import Command, Samples, concatenated
 from service.entry_id import EntryId
@@ -24,7 +25,6 @@ from service.idempotency import IdempotencyKey, Once
 from service.meters import Meters
 from service.problems import Invalid, TooMany
 from service.quota import Quota
-from service.stream import AppendFull, Limits, Post, Seen, StreamGone
 
 log = structlog.get_logger()
 
@@ -145,7 +145,7 @@ class Ingest:
 
     async def earlier(self, model: Model, once: Once) -> EntryId | None:
         """The entry of the command that the same request appended, if it came before. Raises: as `command`."""
-        seen = await stream.seen(self._client, model.id, once.key.field)
+        seen = await append.seen(self._client, model.id, once.key.field)
         return None if seen is None else _same(seen, once)
 
     async def _append(
@@ -153,7 +153,7 @@ class Ingest:
     ) -> Appended:
         model.require_own_log()
         try:
-            return await stream.append(
+            return await append.append(
                 self._client,
                 model.id,
                 model.stream_uuid,

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from service.database import Sessions
 from service.problems import Conflict, FieldError, Forbidden, Invalid, Unauthenticated
 from service.repositories import api_keys
-from service.spec import NAME
+from service.spec_fields import NAME
 from service.tables import ApiKeyRow
 
 Scope = Literal["predict", "learn", "snapshot", "admin"]

@@ -16,7 +16,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from service import redis_keys
 from service.keyring import Caller
-from service.stream import async_client
+from service.redis_clients import async_client
 
 WINDOW_S = 60
 PATIENCE_S = 0.5

@@ -30,9 +30,9 @@ from service.durability import NotDurable, must_wait_for_sync
 from service.embedded import EmbeddedValkey, ValkeyFailed
 from service.http_protocol import bounded
 from service.keyring import ensure_admin_key
+from service.redis_clients import sync_client
 from service.services import Services, assemble
 from service.settings import Settings
-from service.stream import sync_client
 from service.warm_up import prepare_for_a_first_model
 
 log = structlog.get_logger()

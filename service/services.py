@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 from sqlalchemy import Engine
 
+from service.append import Limits
 from service.catalog import Catalog
 from service.commands import Commands
 from service.database import Sessions, sessions
@@ -24,10 +25,10 @@ from service.prediction import Prediction
 from service.publications import Publications
 from service.quota import Quota
 from service.rates import Rates
+from service.redis_clients import async_client, sync_client
 from service.rewind import Rewind
 from service.settings import Settings
 from service.snapshots import Snapshots
-from service.stream import Limits, async_client, sync_client
 from service.supervisor import Supervisor
 from service.tracking import Tracking
 from service.tuning import Tuning

@@ -35,7 +35,7 @@ from service.problems import (
 )
 from service.repositories import checkpoints, models
 from service.repositories.checkpoints import Position
-from service.spec import NAME
+from service.spec_fields import NAME
 from service.state import DamagedState, load
 from service.stream import ModelStream
 from service.tables import SnapshotRow, StateRow

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    Field,
-    GetCoreSchemaHandler,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
-from pydantic_core.core_schema import CoreSchema, custom_error_schema
+from pydantic import BaseModel, FailFast, Field, model_validator
 
 from models import (
-    LEARNERS,
     Architecture,
     ArgumentError,
     ConvolutionalNet,
@@ -43,60 +26,25 @@ from models import (
     patch_net,
 )
 from models.device import choose_device
+from service.hyperparameters import complete
 from service.problems import FieldError, Invalid
+from service.spec_fields import (
+    MOST_CLASSES,
+    NAME,
+    STRICT,
+    BlockSpec,
+    FeatureName,
+    FixedScaleSpec,
+    LabelValue,
+    Scale,
+    Size,
+)
 
-MOST_CLASSES = 100_000
 USUAL_MAX_CLASSES = 100
 """Where none is declared."""
-NAME = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class OneError:
-    """Annotation of a union: whatever is wrong with the value is one error, not one for each branch."""
-
-    message: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return custom_error_schema(handler(source), custom_error_type="wrong", custom_error_message=self.message)
-
-
-Size = Annotated[int, Field(ge=1, le=1_000_000)]
-Positive = Annotated[float, Field(gt=0)]
-FeatureName = Annotated[str, Field(min_length=1, max_length=256)]
-LabelValue = Annotated[
-    Annotated[StrictStr, Field(max_length=256)] | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | StrictBool,
-    OneError("must be a string of at most 256 characters, a 64-bit integer or a boolean"),
-]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class BlockSpec(_Part):
-    """How samples are cut into learning steps where they are accepted."""
-
-    size: Annotated[int, Field(ge=1, le=65_536)] = 64
-    wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 5.0
-
-
-class FixedScaleSpec(_Part):
-    """Mean and deviation known beforehand: numbers, or lists with one a feature."""
-
-    mean: float | list[float]
-    deviation: Positive | list[Positive] = 1.0
-
-
-Scale = Annotated[
-    Literal["running", "pooled", "none"] | FixedScaleSpec,
-    OneError(
-        "must be 'running', 'pooled', 'none', or mean and deviation: a number or a list each, deviations positive"
-    ),
-]
-
-
-class ModelSpec(_Part):
+class ModelSpec(BaseModel):
     """What a model is. `inputs` or `features` must be given, and for classification `classes` or `label_type`.
 
     Attributes:
@@ -108,6 +56,8 @@ class ModelSpec(_Part):
         image: channels, height and width, when `inputs` are the pixels of one: for the learner never-forget, which then sees
             patches.
     """
+
+    model_config = STRICT
 
     task: Literal["classification", "regression"] = "classification"
     inputs: Size = 0
@@ -140,7 +90,7 @@ class ModelSpec(_Part):
             self._complete_values()
         if isinstance(self.scale, FixedScaleSpec):
             self._check_fixed_scale(self.scale)
-        object.__setattr__(self, "hyperparameters", _completed_hyperparameters(self.learner, self.hyperparameters))
+        object.__setattr__(self, "hyperparameters", complete(self.learner, self.hyperparameters))
         self._check_net()
         return self
 
@@ -282,32 +232,3 @@ class ModelSpec(_Part):
 
     def _state_on_no_device(self, classes: int) -> Mapping[str, torch.Tensor]:
         return self._learner_on(torch.device("meta"), classes).state_dict()
-
-
-def _as_json(hyperparameters: Any) -> dict[str, Any]:
-    """As they come back from a database: lists, no tuples."""
-    fields: dict[str, Any] = json.loads(json.dumps(vars(hyperparameters)))
-    return fields
-
-
-def _completed_hyperparameters(learner: str, given: dict[str, Any]) -> dict[str, Any]:
-    kind = LEARNERS[learner][0]
-    known = sorted(field.name for field in fields(kind))
-    for name, value in given.items():
-        if name not in known:
-            raise Invalid(FieldError(f"hyperparameters.{name}", value, f"is unknown; {learner} has {', '.join(known)}"))
-    try:
-        completed = _adapter(kind).validate_json(json.dumps(given), strict=True)
-    except ValidationError as error:
-        raise Invalid(*(_hyperparameter_error(details) for details in error.errors())) from error
-    return _as_json(completed)
-
-
-_adapter = cache(TypeAdapter)
-
-
-def _hyperparameter_error(details: ErrorDetails) -> FieldError:
-    cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, ArgumentError):
-        return FieldError(f"hyperparameters.{cause.argument}", cause.value, f"must be {cause.rule}")
-    return FieldError(".".join(map(str, ("hyperparameters", *details["loc"]))), details["input"], details["msg"])

@@ -25,7 +25,7 @@ from service.entries import Samples, Target
 from service.prediction import Predicted
 from service.problems import Conflict, FieldError, Gone, TooMany, UnknownPrediction
 from service.quota import Quota
-from service.stream import run_script
+from service.redis_clients import run_script
 
 # KEYS: predictions, outcomes, expiry, stream, uuid, samples-added.  ARGV: uuid, ttl in ms, most, then per prediction: ID, bytes
 _TRACK = """

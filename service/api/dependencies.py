@@ -15,7 +15,7 @@ from service.keyring import Caller
 from service.problems import TooMany, Unauthenticated
 from service.rates import Exceeded
 from service.services import Services
-from service.spec import NAME
+from service.spec_fields import NAME
 
 
 def services_of(request: Request) -> Services:

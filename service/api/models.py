@@ -15,11 +15,11 @@ from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import json_body, problems
 from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
+from service.append import entries_added
 from service.catalog import Model
 from service.commands import audit
 from service.services import Services
 from service.spec import ModelSpec
-from service.stream import entries_added
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

@@ -26,7 +26,8 @@ from models import LABEL_TYPES, UnknownLabel
 from service.api.problem_handlers import TAG, invalid
 from service.entries import EARLIEST, LATEST, Samples, Target
 from service.problems import FieldError, Invalid, TooLarge
-from service.spec import LabelValue, ModelSpec
+from service.spec import ModelSpec
+from service.spec_fields import LabelValue
 
 LARGEST_INPUT = 1e15
 

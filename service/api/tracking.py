@@ -23,7 +23,7 @@ from service.api.sample_checks import (
     validated,
 )
 from service.entries import Target
-from service.spec import LabelValue
+from service.spec_fields import LabelValue
 from service.tracking import Labelled, Tracked
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["predictions"])

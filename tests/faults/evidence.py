@@ -13,10 +13,11 @@ from service.database import connect, sessions
 from service.entries import Samples, decode
 from service.entry_id import ORIGIN, EntryId
 from service.fold import Fold
+from service.redis_clients import sync_client
 from service.repositories import checkpoints
 from service.spec import ModelSpec
 from service.state import FoldState, load
-from service.stream import ModelStream, sync_client
+from service.stream import ModelStream
 
 Entries = Sequence[tuple[EntryId, bytes]]
 

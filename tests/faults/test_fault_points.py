@@ -22,10 +22,11 @@ from service.entries import Adopt, Snapshot
 from service.fold import Fold
 from service.learner import ModelLearner
 from service.publications import Publications
+from service.redis_clients import sync_client
 from service.reign import Realm
 from service.repositories import checkpoints, leases, models
 from service.settings import Settings
-from service.stream import ModelStream, sync_client
+from service.stream import ModelStream
 from tests.service.learning import Model, samples
 
 FUNCTIONS: dict[str, tuple[Any, str]] = {

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from amstream_client import Client, ConnectionFailed, Invalid, Spec, Unavailable
+from service.redis_clients import sync_client
 from service.spec import ModelSpec
-from service.stream import sync_client
 from tests.faults.evidence import accepted, check_newest_checkpoint, folded, recorded
 from tests.faults.proxy import Fault, Proxy, never
 from tests.server import Server

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from service.app import create_app
 from service.database import Sessions, connect, migrate, sessions
 from service.keyring import create_key
+from service.redis_clients import sync_client
 from service.services import Services, assemble
 from service.settings import Settings
-from service.stream import sync_client
 from tests.service.learning import Model
 
 SPEC: dict[str, Any] = {"inputs": 3, "hidden": [8], "classes": ["no", "yes"], "block": {"size": 4, "wait_ms": 1}}

@@ -15,19 +15,21 @@ import redis
 import torch
 
 from service import entries
+from service.append import Limits, append
 from service.database import Sessions
 from service.entries import Command, Samples
 from service.entry_id import EntryId
 from service.fold import Fold
 from service.learner import ModelLearner
 from service.publications import Publications
+from service.redis_clients import async_client
 from service.reign import Realm
 from service.repositories import checkpoints, models
 from service.repositories.checkpoints import Position
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.state import FoldState, load
-from service.stream import Limits, ModelStream, append, async_client
+from service.stream import ModelStream
 
 DEADLINE_S = 60
 

@@ -17,9 +17,10 @@ import redis
 import torch
 
 from service import redis_keys as keys
+from service.append import Limits, Post, Seen, append
 from service.entries import Resume, Samples, encode
 from service.entry_id import EntryId
-from service.stream import Limits, Post, Seen, append, async_client
+from service.redis_clients import async_client
 from tests.service.learning import Model, eventually, samples
 
 HOUR_S = 3600.0

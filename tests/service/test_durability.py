@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from service import stream
+from service import redis_clients
+from service.append import Limits, Post, Seen, append
 from service.durability import NotDurable, must_wait_for_sync
 from service.embedded import EmbeddedValkey
-from service.stream import Limits, ModelStream, Post, Seen, append, async_client, sync_client
+from service.redis_clients import async_client, sync_client
+from service.stream import ModelStream
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_an_append_that_waits_is_answered_once_synced_and_so_is_its_repetition(
 def test_an_append_that_is_not_synced_in_time_is_an_error_and_so_is_its_repetition(
     valkey: EmbeddedValkey, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SYNC_TIMEOUT_MS", 200)
+    monkeypatch.setattr(redis_clients, "SYNC_TIMEOUT_MS", 200)
     ModelStream(client, "model").create("the-log")
     client.config_set("appendfsync", "no")
     for _ in range(2):

@@ -14,7 +14,7 @@ import redis
 
 from service.data_dir import lock_file
 from service.embedded import EmbeddedValkey
-from service.stream import sync_client
+from service.redis_clients import sync_client
 
 DEADLINE_S = 20
 

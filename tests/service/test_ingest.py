@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 
 from service import entries
 from service import redis_keys as keys
+from service.append import Limits
 from service.catalog import Model
 from service.entries import Samples
 from service.entry_id import ORIGIN, EntryId
 from service.idempotency import IdempotencyKey
 from service.ingest import Ingest
 from service.problems import Invalid, TooMany, Unavailable, UnknownModel
+from service.redis_clients import async_client
 from service.repositories import models
 from service.services import Services
 from service.settings import Settings
-from service.spec import BlockSpec, ModelSpec
-from service.stream import Limits, ModelStream, async_client
+from service.spec import ModelSpec
+from service.spec_fields import BlockSpec
+from service.stream import ModelStream
 from tests.service.api import assembled
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from service.database import Sessions
 from service.embedded import EmbeddedValkey
 from service.entries import Adopt, Samples, Snapshot, encode
 from service.fold import Fold
+from service.redis_clients import sync_client
 from service.repositories import checkpoints, leases, models
 from service.state import FoldState
-from service.stream import sync_client
 from tests.service.learning import Model, eventually, same, samples
 
 

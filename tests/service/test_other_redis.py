@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from service.durability import NotDurable, must_wait_for_sync
-from service.stream import sync_client
+from service.redis_clients import sync_client
 from tests.service.learning import eventually
 from tests.service.test_learner import (  # noqa: F401 - collected here a second time, on the other server
     model,

@@ -7,9 +7,9 @@ import asyncio
 from fastapi.testclient import TestClient
 
 from service.publications import Publications
+from service.redis_clients import async_client
 from service.services import Services
 from service.settings import Settings
-from service.stream import async_client
 from service.weights import cancelled, follow_while
 from tests.service.api import GOOD, assembled, learned, running
 from tests.service.learning import eventually

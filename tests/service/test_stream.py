@@ -7,18 +7,10 @@ import pytest
 import redis
 
 from service import redis_keys as keys
+from service.append import AppendFull, Limits, Post, Seen, StreamGone, append
 from service.entry_id import ORIGIN, EntryId
-from service.stream import (
-    READ_COUNT,
-    AppendFull,
-    Limits,
-    ModelStream,
-    Post,
-    Seen,
-    StreamGone,
-    append,
-    async_client,
-)
+from service.redis_clients import async_client
+from service.stream import READ_COUNT, ModelStream
 
 LIMITS = Limits(ttl_ms=60_000, most=5)
 UUID = "the-log"

@@ -12,8 +12,8 @@ import pytest
 
 from service.fold import Fold
 from service.publications import Publications, Published
+from service.redis_clients import async_client, sync_client
 from service.spec import ModelSpec
-from service.stream import async_client, sync_client
 from service.version import Version
 from service.weights import PubSubPublisher, follow
 
