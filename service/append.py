@@ -12,7 +12,7 @@ from typing import Any
 import redis.asyncio
 
 from service import redis_keys as keys
-from service.redis_clients import run_script
+from service.redis_clients import FORGET_EXPIRED, run_script
 
 
 class StreamGone(Exception):
@@ -44,15 +44,11 @@ class AppendFull(Exception):
 # KEYS: stream, uuid, idempotency, idempotency-expiry, samples-added
 # ARGV: uuid, ttl in ms, most keys, number of blocks, per block its bytes and number of samples, then per post: field, digest,
 # first block, last block
-_APPEND = """
+_APPEND = (
+    FORGET_EXPIRED
+    + """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return {'gone'} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local expired = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, 1000)
-if #expired > 0 then
-  redis.call('ZREM', KEYS[4], unpack(expired))
-  redis.call('HDEL', KEYS[3], unpack(expired))
-end
+forget_expired(now, KEYS[4], KEYS[3])
 local blocks = tonumber(ARGV[4])
 local first = 5 + 2 * blocks
 local seen = {'seen'}
@@ -81,6 +77,7 @@ for i = first, #ARGV, 4 do
 end
 return ids
 """
+)
 
 
 @dataclass(frozen=True)

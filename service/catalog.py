@@ -182,12 +182,17 @@ class Catalog:
 
     def delete(self, model: Model) -> None:
         """While Redis is away nothing is deleted: nobody could find the stream later. Raises: Conflict while it has shadows."""
-        with self._sessions.begin() as session:
-            shadows = [row.name for row in models.shadows(session, model.id)]
-            if shadows:
-                raise Conflict(f"model {model.name!r} has shadows: {', '.join(shadows)}; delete or promote them first")
-            models.remove(session, model.id)
-            ModelStream(self._client, model.id).delete()
+        try:
+            with self._sessions.begin() as session:
+                shadows = [row.name for row in models.shadows(session, model.id)]
+                if shadows:
+                    raise Conflict(
+                        f"model {model.name!r} has shadows: {', '.join(shadows)}; delete or promote them first"
+                    )
+                models.remove(session, model.id)
+                ModelStream(self._client, model.id).delete()
+        except IntegrityError:
+            raise Conflict(f"model {model.name!r} was given a shadow meanwhile") from None
         self._cache.pop(model.name, None)
         self._publications.forget(model.id)
         self._on_change()

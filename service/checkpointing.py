@@ -60,6 +60,7 @@ class Checkpointer:
         self._written = written
         self._meter = meter
         self._clean_at = time.monotonic()
+        self._trimmed_at = time.monotonic()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"checkpoint-{model_id[:8]}")
         self._writing: Future[Position] | None = None
 
@@ -90,6 +91,13 @@ class Checkpointer:
         if due.command is not None or due.position != self._written:
             self.begin(due)
             self._collect()
+
+    def trim_when_due(self) -> None:
+        """As after a checkpoint: time alone makes entries superfluous, too. Raises: RedisError, DBAPIError."""
+        if time.monotonic() - self._trimmed_at >= self._settings.checkpoint_s:
+            with self._sessions() as session:
+                oldest = checkpoints.oldest(session, self._model_id)
+            self._trim(oldest)
 
     def close(self) -> None:
         self._writer.shutdown()
@@ -129,9 +137,15 @@ class Checkpointer:
                 kind, detail = describe(due.command)
                 entry = due.position.entry
                 models.record_command(session, self._model_id, entry, kind=kind, detail=detail, error=error)
-            oldest = checkpoints.prune(session, self._model_id, keep=self._settings.checkpoints_kept)
-            oldest = min(oldest, checkpoints.oldest_of_shadows(session, self._model_id) or oldest)
-        retained_from = EntryId(max(0, int((time.time() - self._retain_s) * 1000)), 0)
-        self._stream.trim(min(oldest, retained_from), epoch=self._epoch)
+            checkpoints.prune(session, self._model_id, keep=self._settings.checkpoints_kept)
+            oldest = checkpoints.oldest(session, self._model_id)
+        self._trim(oldest)
         self._stream.events.say("checkpoint", entry=str(due.position.entry), model_version=due.position.entries_applied)
         return due.position
+
+    def _trim(self, oldest: EntryId) -> None:
+        """Forgets what came before `oldest`, unless it came within `retain_s`, and what is kept for a time of its own."""
+        retained_from = EntryId(int(max(0.0, time.time() - self._retain_s) * 1000), 0)
+        self._stream.trim(min(oldest, retained_from), epoch=self._epoch)
+        self._stream.forget_expired()
+        self._trimmed_at = time.monotonic()

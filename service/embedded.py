@@ -110,7 +110,10 @@ class EmbeddedValkey:
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_S):
-            self._ensure()
+            try:
+                self._ensure()
+            except OSError as error:  # no memory or no file descriptor to be had: perhaps there is next time
+                log.warning("cannot start valkey", cause=str(error))
 
     def _ensure(self) -> None:
         """Starts a server if none runs in the directory."""

@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 import redis
 import redis.asyncio
+import structlog
 
 from service import redis_keys as keys
 from service.entry_id import ORIGIN, EntryId
+
+log = structlog.get_logger()
 
 Kind = Literal["learned", "checkpoint", "drift", "new-class", "adopted", "dead-letter", "missed"]
 KEPT = 1000
@@ -40,8 +43,11 @@ class EventLog:
         self._key = keys.events(model_id)
 
     def say(self, kind: Kind, **data: Any) -> None:
-        """Raises: RedisError."""
-        self._client.xadd(self._key, {"kind": kind, "data": json.dumps(data)}, maxlen=KEPT, approximate=True)
+        """Unless Redis is full: then learning must go on, for it is what makes room. Raises: RedisError."""
+        try:
+            self._client.xadd(self._key, {"kind": kind, "data": json.dumps(data)}, maxlen=KEPT, approximate=True)
+        except redis.ResponseError as error:
+            log.warning("event lost", kind=kind, cause=str(error))
 
 
 async def newest(client: redis.asyncio.Redis, model_id: str) -> EntryId:

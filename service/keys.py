@@ -13,6 +13,7 @@ from service.database import Sessions
 from service.keyring import Caller, Keyring, create_key
 from service.problems import Conflict, UnknownKey
 from service.repositories import api_keys
+from service.spec_fields import NAME
 from service.tables import ApiKeyRow
 
 log = structlog.get_logger()
@@ -76,7 +77,7 @@ class Keys:
         Raises: UnknownKey; Conflict for the last key that could make another.
         """
         with self._sessions.begin() as session:
-            row = api_keys.by_id(session, key_id)
+            row = api_keys.by_id(session, key_id) if NAME.fullmatch(key_id) else None
             if row is None:
                 raise UnknownKey(key_id)
             if row.revoked_at is not None:

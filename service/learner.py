@@ -6,11 +6,12 @@ once it is back, nothing is lost); dead-lettered with its cause and original byt
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import redis
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.checkpointing import LeaseLost
 from service.recovery import Refusal
@@ -45,16 +46,23 @@ class ModelLearner(threading.Thread):
                 else:
                     self._reign(epoch)
             except ModelGone:
+                self._clean_up()
                 self.status = "gone"
                 return
             except LeaseLost:
                 self._log.warning("lease lost")
                 self._realm.meter.restarts.inc()
-            except (redis.RedisError, DBAPIError) as error:
+            except (redis.RedisError, SQLAlchemyError) as error:
                 self.status = f"retrying: {_first_line(error)}"
                 self._log.warning("learner stopped, will retry", cause=_first_line(error))
                 self._realm.meter.restarts.inc()
             self._realm.stopping.wait(RETRY_S)
+
+    def _clean_up(self) -> None:
+        """After what the deletion could not know of, since this thread went on for a while."""
+        with contextlib.suppress(redis.RedisError):
+            self._realm.publisher.forget(self._realm.model_id)
+            self._realm.stream.sweep()
 
     def _take_lease(self) -> int | None:
         """Under an epoch that Redis accepts too, though the database may be an older one that was brought back."""

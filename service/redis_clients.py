@@ -25,6 +25,21 @@ _CLIENT_OPTIONS: dict[str, Any] = {
 }
 
 
+FORGET_EXPIRED = """
+local function forget_expired(now, expiry, ...)
+  local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', now, 'LIMIT', 0, 1000)
+  if #expired > 0 then
+    redis.call('ZREM', expiry, unpack(expired))
+    for _, hash in ipairs({...}) do redis.call('HDEL', hash, unpack(expired)) end
+  end
+  return #expired
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+"""How scripts begin that keep things for a time: fields go from hashes, a thousand at once, when a sorted set says so."""
+
+
 def sync_client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_CLIENT_OPTIONS)
 

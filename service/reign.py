@@ -29,6 +29,10 @@ from service.told import Told
 log = structlog.get_logger()
 
 
+class _Interrupted(Exception):
+    """Told to stop in the midst of a command: the checkpoint before it stands, and the next start applies it."""
+
+
 class ModelGone(Exception):
     """The model was deleted."""
 
@@ -43,6 +47,8 @@ class Publisher(Protocol):
     repeat_s: float
 
     def publish(self, model_id: str, published: Published) -> None: ...
+
+    def forget(self, model_id: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,11 @@ class Reign:
                 self._publish_when_due()
                 if self._checkpointer.is_due(self._fold.position):
                     self._checkpointer.begin(self._due())
+                self._checkpointer.trim_when_due()
                 self._renew_when_due()
             self._checkpointer.finish(self._due())
+        except _Interrupted:
+            self._log.info("stopped before a command was applied", entry=str(self._fold.entry))
         finally:
             self._checkpointer.close()
         with self._realm.sessions.begin() as session:
@@ -135,7 +144,12 @@ class Reign:
         return stored_state(self._realm.sessions, self._realm.model_id, state_id)
 
     def _read_log(self, after: EntryId, before: EntryId) -> Iterator[tuple[EntryId, bytes]]:
-        return log_between(self._realm.stream, after, before)
+        """For a command that learns them anew, which may take longer than a lease, and than a stop waits."""
+        for one in log_between(self._realm.stream, after, before):
+            if self._realm.stopping.is_set():
+                raise _Interrupted
+            self._renew_when_due()
+            yield one
 
     # Folding
 

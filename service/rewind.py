@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 import redis
+import structlog
 from anyio.to_thread import run_sync
+from sqlalchemy.exc import IntegrityError
 
 from service import state as states
 from service.aside import folded, log_between, stored_state
@@ -21,13 +23,15 @@ from service.entry_id import EntryId
 from service.fold import START, LogTrimmed
 from service.idempotency import Once
 from service.keyring import Caller
-from service.problems import Conflict, FieldError, Invalid
+from service.problems import Conflict, FieldError, Invalid, UnknownModel
 from service.repositories import checkpoints
 from service.repositories.checkpoints import Position
-from service.state import FoldState
+from service.state import DamagedState, FoldState
 from service.stream import ModelStream
 
 LAST_SEQ = 2**64 - 1
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ class Rewind:
 
     def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
         """The last entry up to `at`."""
-        wanted = EntryId(int(at.timestamp() * 1000), LAST_SEQ) if isinstance(at, datetime) else at
+        wanted = EntryId(max(0, int(at.timestamp() * 1000)), LAST_SEQ) if isinstance(at, datetime) else at
         found = stream.last_until(wanted)
         if found is None or (isinstance(at, EntryId) and found != at):
             oldest = stream.first()
@@ -167,29 +171,39 @@ class Rewind:
         return found
 
     def _base(self, model: Model, before: EntryId) -> tuple[FoldState | None, Position]:
-        """The newest stored state of this log at or before an entry; the beginning when there is none."""
+        """The newest stored state of this log at or before an entry that is whole; the beginning when there is none."""
         with self._sessions() as session:
-            found = [(one.state_id, one.position) for one in checkpoints.checkpoints(session, model.id)]
+            found = [(one.position, one.state_id) for one in checkpoints.checkpoints(session, model.id)]
             found += [
-                (row.state_id, Position(EntryId.parse(row.entry), row.entries_applied, row.samples_learned))
+                (Position(EntryId.parse(row.entry), row.entries_applied, row.samples_learned), row.state_id)
                 for row in checkpoints.own_snapshots(session, model.id)
             ]
-        usable = [one for one in found if one[1].entry <= before]
-        if not usable:
-            return None, START
-        state_id, position = max(usable, key=lambda one: one[1].entry)
-        try:
-            return stored_state(self._sessions, model.id, state_id), position
-        except KeyError:  # the learner pruned it meanwhile
-            return self._base(model, before)
+        usable = [one for one in found if one[0].entry <= before]
+        for position, state_id in sorted(usable, key=lambda one: one[0].entry, reverse=True):
+            try:
+                return stored_state(self._sessions, model.id, state_id), position
+            except KeyError:  # the learner pruned it meanwhile
+                return self._base(model, before)
+            except DamagedState as error:
+                log.error("state damaged", model_id=model.id, entry=str(position.entry), cause=str(error))
+        return None, START
 
     def _keep(self, model: Model, point: str, state: FoldState, position: Position) -> tuple[str, str]:
-        """As a snapshot, unless the same point was gone back to before. Returns: its name and the ID of its state."""
+        """As a snapshot, unless the same point was gone back to before.
+
+        Returns: its name and the ID of its state. Raises: UnknownModel when the model was deleted meanwhile.
+        """
         stored = states.store(state)
         name = f"{point}-{stored.digest[:12]}"
-        with self._sessions.begin() as session:
-            if (kept := checkpoints.snapshot(session, model.id, name)) is not None:
+        try:
+            with self._sessions.begin() as session:
+                if (kept := checkpoints.snapshot(session, model.id, name)) is not None:
+                    return name, kept[0].state_id
+                state_id = checkpoints.add_state(session, model.id, stored)
+                checkpoints.add_snapshot(session, model.id, name, state_id, position)
+                return name, state_id
+        except IntegrityError:  # the same request kept it at the same time
+            with self._sessions() as session:
+                if (kept := checkpoints.snapshot(session, model.id, name)) is None:
+                    raise UnknownModel(model.name) from None
                 return name, kept[0].state_id
-            state_id = checkpoints.add_state(session, model.id, stored)
-            checkpoints.add_snapshot(session, model.id, name, state_id, position)
-            return name, state_id

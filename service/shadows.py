@@ -38,13 +38,14 @@ def add_shadow(session: Session, spec: ModelSpec, *, model_id: str, name: str) -
     ]
     if errors:
         raise Invalid(*errors)
-    newest = checkpoints.newest(session, of.id)
-    begin = newest.position if newest else START
     row = models.add(
         session, model_id=model_id, name=name, spec=spec.model_dump_json(), stream_uuid=of.stream_uuid, shadow_of=of.id
     )
     state_id = checkpoints.add_state(session, model_id, states.store(Fold(spec, device="cpu").state()))
     epoch = leases.seize(session, model_id)
+    leases.lock(session, of.id)  # or its learner might trim the log past where the shadow begins
+    newest = checkpoints.newest(session, of.id)
+    begin = newest.position if newest else START
     position = Position(begin.entry, begin.entries_applied, 0)
     checkpoints.add_checkpoint(session, model_id, state_id, position, epoch=epoch)
     return row

@@ -10,18 +10,24 @@ import redis
 from service import redis_keys as keys
 from service.entry_id import EntryId
 from service.events import EventLog
+from service.redis_clients import FORGET_EXPIRED
 
 READ_BLOCK_MS = 100
 READ_COUNT = 32
 
 # KEYS: stream, epoch.  ARGV: epoch, entry.  Trims only for the newest epoch that ever trimmed, and only what is not deleted.
+# It trims first: while Redis is full it takes a SET only from a script that has written already.
 _TRIM = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local newest = redis.call('GET', KEYS[2])
 if newest and tonumber(newest) > tonumber(ARGV[1]) then return -1 end
+local trimmed = redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[1])
-return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
+return trimmed
 """
+
+# KEYS: expiry, hashes
+_FORGET = FORGET_EXPIRED + "return forget_expired(now, unpack(KEYS))"
 
 
 class ModelStream:
@@ -93,6 +99,20 @@ class ModelStream:
         if self._log_of is not None:
             return
         self._client.eval(_TRIM, 2, self._stream, keys.epoch(self._model_id), str(epoch), str(keep_from))
+
+    def forget_expired(self) -> None:
+        """Idempotency-Keys, and predictions that have waited for their labels as long as they may."""
+        for kept in (
+            (keys.idempotency_expiry, keys.idempotency),
+            (keys.predictions_expiry, keys.predictions, keys.outcomes),
+        ):
+            while self._client.eval(_FORGET, len(kept), *(key(self._model_id) for key in kept)):
+                pass
+
+    def sweep(self) -> None:
+        """Removes what a learner has written after its model was deleted; never a log that the database merely forgot."""
+        if not self._client.exists(keys.stream_uuid(self._model_id)):
+            self.delete()
 
     def bury(self, entry: EntryId, payload: bytes, cause: str) -> None:
         """Adds the entry to the dead letters under its own ID; a replay that buries it again changes nothing."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import redis
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.database import Sessions
 from service.learner import ModelLearner
@@ -66,10 +66,11 @@ class Supervisor(threading.Thread):
             try:
                 with self._sessions() as session:
                     wanted = {row.id: row for row in models.all_models(session)}
-            except DBAPIError as error:
-                log.warning("cannot list models", cause=str(error.orig))
-            else:
                 self._match(wanted)
+            except SQLAlchemyError as error:
+                log.warning("cannot list models", cause=str(error))
+            except Exception:  # no thread to be had, say: said loudly, and no reason to leave the models alone for ever
+                log.exception("cannot start learners")
             self._look.wait(POLL_S)
             self._look.clear()
 

@@ -25,19 +25,14 @@ from service.entries import Samples, Target
 from service.prediction import Predicted
 from service.problems import Conflict, FieldError, Gone, TooMany, UnknownPrediction
 from service.quota import Quota
-from service.redis_clients import run_script
+from service.redis_clients import FORGET_EXPIRED, run_script
 
 # KEYS: predictions, outcomes, expiry, stream, uuid, samples-added.  ARGV: uuid, ttl in ms, most, then per prediction: ID, bytes
-_TRACK = """
+_TRACK = (
+    FORGET_EXPIRED
+    + """
 if redis.call('GET', KEYS[5]) ~= ARGV[1] then return 'gone' end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local expired = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 1000)
-if #expired > 0 then
-  redis.call('ZREM', KEYS[3], unpack(expired))
-  redis.call('HDEL', KEYS[1], unpack(expired))
-  redis.call('HDEL', KEYS[2], unpack(expired))
-end
+forget_expired(now, KEYS[3], KEYS[1], KEYS[2])
 if redis.call('ZCARD', KEYS[3]) + (#ARGV - 3) / 2 > tonumber(ARGV[3]) then return 'full' end
 for i = 4, #ARGV, 2 do
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
@@ -45,6 +40,7 @@ for i = 4, #ARGV, 2 do
 end
 return 'ok'
 """
+)
 
 # KEYS: as above.  ARGV: uuid, entry's bytes, then per prediction: ID, outcome that was read (or ''), label as JSON
 _LABEL = """

@@ -33,6 +33,8 @@ RECONNECT_S = 0.5
 SILENCE_S = 5.0
 MOST_AT_ONCE = 64
 CHECK_S = 0.5
+DELETED = b"deleted"
+"""Said instead of weights."""
 
 log = structlog.get_logger()
 
@@ -114,6 +116,10 @@ class PubSubPublisher:
         if self._client.pubsub_numpat():
             self._client.publish(keys.weights_channel(model_id), encode(published))
 
+    def forget(self, model_id: str) -> None:
+        """Says that the model was deleted. Raises: RedisError."""
+        self._client.publish(keys.weights_channel(model_id), DELETED)
+
 
 class Everywhere:
     """For a process that uses what it learns, beside others that follow: every version here, and as often as may be there."""
@@ -133,6 +139,12 @@ class Everywhere:
         if now - self._said_at.get(model_id, float("-inf")) >= self._there.interval_s:
             self._said_at[model_id] = now
             self._there.publish(model_id, published)
+
+    def forget(self, model_id: str) -> None:
+        """For a deleted model. Raises: RedisError."""
+        self._here.forget(model_id)
+        self._said_at.pop(model_id, None)
+        self._there.forget(model_id)
 
 
 async def follow_while(
@@ -172,6 +184,9 @@ async def follow(client: redis.asyncio.Redis, publications: Publications, *, sil
                 while True:
                     for channel, message in (await _newest(pubsub, silence_s)).items():
                         model_id = keys.model_of_channel(channel.decode())
+                        if message == DELETED:
+                            publications.forget(model_id)
+                            continue
                         published = await run_sync(_decoded, model_id, message)
                         if published is not None:
                             publications.publish(model_id, published)

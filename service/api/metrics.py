@@ -16,6 +16,7 @@ from models.prequential import RECENT, Alarms, ClassificationMetrics
 from models.prequential_values import RegressionMetrics
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.catalog import Model
+from service.problems import Unavailable, UnknownModel
 from service.services import Services
 from service.version import Version
 
@@ -101,15 +102,23 @@ async def metrics(name: ModelName, services: Wired, caller: Authenticated) -> Me
         overall=found.ever.figures(),
         recent=found.recent.figures(),
         drifts=_drifts(found.alarms),
-        shadows=[await _shadow(services, one) for one in await run_sync(services.catalog.shadows, model)],
+        shadows=[
+            figures
+            for one in await run_sync(services.catalog.shadows, model)
+            if (figures := await _shadow(services, one)) is not None
+        ],
     )
     if isinstance(found, RegressionMetrics):
         return resource
     return resource.model_copy(update={"classes": _classes(version, found), "retention": _retention(found)})
 
 
-async def _shadow(services: Services, shadow: Model) -> ShadowFigures:
-    version = await services.catalog.version(shadow)
+async def _shadow(services: Services, shadow: Model) -> ShadowFigures | None:
+    """None for one that was deleted meanwhile, or whose checkpoint is damaged: its model's figures are there all the same."""
+    try:
+        version = await services.catalog.version(shadow)
+    except (UnknownModel, Unavailable):
+        return None
     return ShadowFigures(
         name=shadow.name,
         applied_entry=version.applied_entry.shown,

@@ -16,6 +16,7 @@ from service.problems import FieldError, Invalid, TooLarge
 
 MOST_ARRAYS = 16
 LONGEST_HEADER = 1_000
+LAST_CODE, FIRST_SURROGATE, LAST_SURROGATE = 0x10FFFF, 0xD800, 0xDFFF
 _DIRECTORY_END, _NUMBER = 22, 10  # the length of the record that ends a zip file; where it states the number of members
 # Of booleans, integers, floats and strings; what numpy would need pickle for is none of them.
 _HEADER = re.compile(
@@ -73,4 +74,8 @@ def _array(name: str, content: bytes) -> NDArray[Any]:
     sizes = [int(size) for size in shape]
     if not dtype.itemsize or math.prod(sizes) * dtype.itemsize != len(content) - end:
         raise Invalid(FieldError(name, f"{len(content) - end} bytes", f"must have as many as {sizes} of {dtype} need"))
+    if dtype.kind == "U":
+        codes = np.frombuffer(content, dtype.byteorder + "u4", offset=end)
+        if ((codes > LAST_CODE) | ((codes >= FIRST_SURROGATE) & (codes <= LAST_SURROGATE))).any():
+            raise Invalid(FieldError(name, f"{len(content) - end} bytes", "must be Unicode text"))
     return np.frombuffer(content, dtype, offset=end).reshape(sizes, order="F" if order == b"True" else "C")

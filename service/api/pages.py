@@ -12,6 +12,7 @@ from fastapi import Query
 from pydantic import BaseModel
 
 from service.problems import FieldError, Invalid
+from service.spec_fields import NAME
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="most items of the answer")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before; what comes after that is answered")]
@@ -43,7 +44,8 @@ def place_of(cursor: str | None, kind: type[Place]) -> Place | None:
         place: Any = json.loads(base64.b64decode(cursor, b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         place = None
-    if type(place) is not kind or (isinstance(place, int) and not 0 <= place < 2**63):
+    is_place = type(place) is kind and (NAME.fullmatch(place) if isinstance(place, str) else 0 <= place < 2**63)
+    if not is_place:
         raise Invalid(FieldError("cursor", cursor, "must be the next_cursor of the page before"))
     found: Place = place
     return found

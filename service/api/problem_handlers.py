@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 
@@ -33,7 +33,7 @@ E = TypeVar("E", bound=Exception)
 def install(app: FastAPI) -> None:
     _on(app, Problem, lambda problem: problem)
     _on(app, RequestValidationError, _invalid_parameter)
-    for away in (redis.RedisError, OperationalError, InterfaceError, NoConnectionFree):
+    for away in (redis.RedisError, OperationalError, InterfaceError, InternalError, NoConnectionFree):
         _on(app, away, _away)
 
     @app.exception_handler(HTTPException)

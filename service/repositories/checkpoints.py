@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from service.entry_id import EntryId
+from service.entry_id import ORIGIN, EntryId
 from service.state import StoredState, StoredTensor
 from service.tables import CheckpointRow, CommandRow, ModelRow, OffsetRow, SnapshotRow, StateRow, TensorRow
 
@@ -124,13 +124,9 @@ def checkpoints(session: Session, model_id: str) -> list[Checkpoint]:
     ]
 
 
-def prune(session: Session, model_id: str, *, keep: int) -> EntryId:
-    """Deletes all but the newest `keep` checkpoints and the states that nothing refers to any more.
-
-    Returns: the entry of the oldest checkpoint that is left; there must be one.
-    """
-    found = checkpoints(session, model_id)
-    surplus = [checkpoint.id for checkpoint in found[keep:]]
+def prune(session: Session, model_id: str, *, keep: int) -> None:
+    """Deletes all but the newest `keep` checkpoints and the states that nothing refers to any more."""
+    surplus = [checkpoint.id for checkpoint in checkpoints(session, model_id)[keep:]]
     if surplus:
         session.execute(delete(CheckpointRow).where(CheckpointRow.id.in_(surplus)))
     referred = (
@@ -143,18 +139,22 @@ def prune(session: Session, model_id: str, *, keep: int) -> EntryId:
         .where(StateRow.model_id == model_id, StateRow.id.not_in(referred))
         .execution_options(synchronize_session=False)
     )
-    return found[:keep][-1].position.entry
 
 
-def oldest_of_shadows(session: Session, model_id: str) -> EntryId | None:
-    """The entry of the oldest checkpoint of the models that are fed with this one's log; None when there is none."""
-    rows = session.scalars(
-        select(OffsetRow)
-        .join(CheckpointRow, CheckpointRow.id == OffsetRow.checkpoint_id)
+def oldest(session: Session, model_id: str) -> EntryId:
+    """What the log must reach back to: the oldest checkpoint of the model and of those that are fed with its log.
+
+    The beginning while the model has none.
+    """
+    rows = session.execute(
+        select(CheckpointRow.model_id, OffsetRow.entry_ms, OffsetRow.entry_seq)
+        .join(OffsetRow, OffsetRow.checkpoint_id == CheckpointRow.id)
         .join(ModelRow, ModelRow.id == CheckpointRow.model_id)
-        .where(ModelRow.shadow_of == model_id)
-    )
-    return min((EntryId(row.entry_ms, row.entry_seq) for row in rows), default=None)
+        .where((ModelRow.id == model_id) | (ModelRow.shadow_of == model_id))
+    ).all()
+    if model_id not in {row.model_id for row in rows}:
+        return ORIGIN
+    return min(EntryId(row.entry_ms, row.entry_seq) for row in rows)
 
 
 def add_snapshot(session: Session, model_id: str, name: str, state_id: str, position: Position) -> None:
@@ -204,13 +204,13 @@ def snapshot_adopted_at(session: Session, model_id: str, entry: EntryId) -> str 
 
 
 def own_snapshots(session: Session, model_id: str) -> Sequence[SnapshotRow]:
-    """Those that the model's learner took at their entry: not imported ones, nor what was folded aside."""
-    taken = select(CommandRow.entry).where(
-        CommandRow.model_id == model_id, CommandRow.kind == "snapshot", CommandRow.error.is_(None)
+    """Those that the model's learner took at their entry: not imported ones, nor what was folded aside up to that entry."""
+    commands = session.execute(
+        select(SnapshotRow, CommandRow.detail)
+        .join(CommandRow, (CommandRow.model_id == SnapshotRow.model_id) & (CommandRow.entry == SnapshotRow.entry))
+        .where(SnapshotRow.model_id == model_id, CommandRow.kind == "snapshot", CommandRow.error.is_(None))
     )
-    return session.scalars(
-        select(SnapshotRow).where(SnapshotRow.model_id == model_id, SnapshotRow.entry.in_(taken))
-    ).all()
+    return [row for row, detail in commands if json.loads(detail)["name"] == row.name]
 
 
 def lock_snapshot(session: Session, model_id: str, name: str) -> tuple[SnapshotRow, StateRow] | None:

@@ -56,6 +56,16 @@ def seize(session: Session, model_id: str) -> int:
     return lease.epoch
 
 
+def lock(session: Session, model_id: str) -> None:
+    """Nobody takes or renews the lease until the transaction ends."""
+    session.execute(
+        update(LeaseRow)
+        .where(LeaseRow.model_id == model_id)
+        .values(epoch=LeaseRow.epoch)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def of(session: Session, model_id: str) -> LeaseRow | None:
     return session.get(LeaseRow, model_id)
 

@@ -137,3 +137,8 @@ def test_the_log_says_who_made_and_revoked_a_key_and_not_the_key(http: TestClien
         ("revoke-key", "test-admin", "sensor"),
     ]
     assert created["key"] not in str(lines)
+
+
+@pytest.mark.parametrize("key_id", ["%00", "nobody", "%F0%9F%98%80", "x" * 100])
+def test_what_is_no_key_is_unknown(http: TestClient, key_id: str) -> None:
+    refused(http.delete(f"{KEYS}/{key_id}"), 404, "unknown-key")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import InternalError
 from structlog.testing import capture_logs
 
 from service.services import Services
@@ -219,3 +222,19 @@ def test_the_log_says_who_created_and_deleted_a_model(http: TestClient) -> None:
         ("create-model", "m", "test-admin"),
         ("delete-model", "m", "test-admin"),
     ]
+
+
+@pytest.mark.parametrize("place", ["\ud800", "\0", "A", 7])
+def test_a_cursor_that_no_page_gave_is_refused(http: TestClient, place: Any) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    refused(http.get("/v1/models", params={"cursor": cursor}), 422, "invalid")
+
+
+def test_a_database_that_may_only_be_read_is_away(
+    http: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: Any) -> None:
+        raise InternalError("INSERT", {}, Exception("cannot execute INSERT in a read-only transaction"))
+
+    monkeypatch.setattr(services.catalog, "create", read_only)
+    refused(http.put("/v1/models/another", json=SPEC), 503, "unavailable")

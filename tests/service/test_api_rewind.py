@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import delete
+from sqlalchemy import delete, update
+from sqlalchemy.orm import Session
 
 from service.aside import stored_state
 from service.database import Sessions
+from service.repositories import checkpoints, models
+from service.services import Services
 from service.state import FoldState
-from service.tables import CheckpointRow, SnapshotRow, StateRow
+from service.tables import CheckpointRow, SnapshotRow, StateRow, TensorRow
 from tests.service.api import refused
 
 Samples = list[dict[str, Any]]
@@ -116,6 +119,74 @@ def test_another_snapshot_cannot_pass_for_the_point(http: TestClient, model: str
     assert predicted(http, model) == then
     digest = http.get(f"{model}/snapshots/{restored}").json()["digest"]
     assert restored == f"at-{entry}-{digest[:12]}"
+
+
+def test_a_state_folded_aside_is_not_what_the_model_was(http: TestClient, model: str, services: Services) -> None:
+    """Though it has the entry of a snapshot that the learner took."""
+    post(http, model, block(1))
+    poisoned = post(http, model, block(2, "no"))
+    assert http.post(f"{model}/snapshots", json={"name": "v1"}).status_code == 201
+    at, was = http.get(model).json()["applied_entry"], predicted(http, model)
+    assert http.post(f"{model}/restore", json={"skip": [poisoned]}).status_code == 200
+    assert predicted(http, model) != was
+    with services.sessions.begin() as session:
+        assert [row.name for row in checkpoints.own_snapshots(session, http.get(model).json()["id"])] == ["v1"]
+        session.execute(delete(CheckpointRow))
+    assert http.post(f"{model}/restore", json={"at": at}).status_code == 200
+    assert predicted(http, model) == was
+
+
+def test_a_damaged_state_is_passed_over_for_the_one_before(http: TestClient, model: str, services: Services) -> None:
+    entry = post(http, model, block(1))
+    was = predicted(http, model)
+    post(http, model, block(2))
+    assert http.post(f"{model}/snapshots", json={"name": "here"}).status_code == 201
+    at = http.get(model).json()["applied_entry"]
+    with services.sessions.begin() as session:
+        session.execute(update(TensorRow).where(TensorRow.name == "A.1").values(data=b"\0" * 80))
+    assert http.post(f"{model}/restore", json={"at": at}).status_code == 200
+    assert http.post(f"{model}/restore", json={"at": entry}).status_code == 200
+    assert predicted(http, model) == was
+
+
+def test_the_same_point_kept_twice_at_once_is_kept_once(
+    http: TestClient, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = post(http, model, block(1))
+    first = http.post(f"{model}/restore", json={"at": entry}).json()
+    looks = []
+    look = checkpoints.snapshot
+
+    def not_yet_there(*args: Any) -> Any:
+        looks.append(args)
+        return None if len(looks) == 1 else look(*args)
+
+    monkeypatch.setattr(checkpoints, "snapshot", not_yet_there)
+    second = http.post(f"{model}/restore", json={"at": entry})
+    assert second.status_code == 200, second.text
+    assert second.json()["snapshot"] == first["snapshot"]
+
+
+def test_a_model_deleted_while_it_is_folded_aside_is_unknown(
+    http: TestClient, model: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = post(http, model, block(1))
+
+    model_id = http.get(model).json()["id"]
+    add_state = checkpoints.add_state
+
+    def deleted_first(session: Session, *args: Any) -> str:
+        models.remove(session, model_id)
+        return add_state(session, *args)
+
+    monkeypatch.setattr(checkpoints, "add_state", deleted_first)
+    refused(http.post(f"{model}/restore", json={"at": entry}), 404, "unknown-model")
+
+
+def test_before_all_time_there_was_nothing(http: TestClient, model: str) -> None:
+    post(http, model, block(1))
+    answer = http.post(f"{model}/restore", json={"at": "1969-12-31T00:00:00Z"})
+    assert [field for field, _ in refused(answer, 409, "conflict")] == ["at"]
 
 
 def test_what_cannot_be_gone_back_to_is_refused_by_name(http: TestClient, model: str) -> None:

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service.catalog import Model
 from service.entry_id import EntryId
 from service.loss import accept_loss
-from service.problems import Conflict
+from service.problems import Conflict, UnknownModel
 from service.repositories import leases, models
 from service.services import Services
 from service.shadows import add_shadow as add_shadow_row
 from service.spec import ModelSpec
 from service.stream import ModelStream
+from service.version import Version
 from tests.service.api import key, learned, refused, standing
 from tests.service.learning import eventually
 
@@ -122,6 +124,31 @@ def test_a_model_with_shadows_is_not_deleted(http: TestClient, model: str, shado
     assert shadow.rsplit("/", 1)[1] in answer.json()["detail"]
     assert http.delete(shadow).status_code == 204
     assert http.delete(model).status_code == 204
+
+
+def test_a_shadow_that_comes_while_its_model_is_deleted_is_a_conflict(
+    http: TestClient, model: str, shadow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "shadows", lambda *_: [])
+        refused(http.delete(model), 409, "conflict")
+    assert http.get(model).status_code == http.get(shadow).status_code == 200
+
+
+def test_figures_of_a_model_come_without_those_of_a_shadow_that_is_gone(
+    http: TestClient, model: str, shadow: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = services.catalog.version
+
+    async def gone(asked: Model) -> Version:
+        if asked.shadow_of is not None:
+            raise UnknownModel(asked.name)
+        return await version(asked)
+
+    monkeypatch.setattr(services.catalog, "version", gone)
+    answer = http.get(f"{model}/metrics")
+    assert answer.status_code == 200
+    assert answer.json()["shadows"] == []
 
 
 def test_a_shadow_that_has_learned_nothing_is_not_promoted(http: TestClient, model: str) -> None:

@@ -134,6 +134,26 @@ def test_a_server_that_is_killed_is_started_again_with_its_data(directory: Path)
     valkey.stop()
 
 
+def test_a_server_that_cannot_be_started_at_once_is_started_later(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valkey = EmbeddedValkey(directory)
+    valkey.start()
+    failed = []
+
+    def no_descriptor(path: Path) -> None:
+        failed.append(path)
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.embedded.lock_file", no_descriptor)
+        os.kill(int(valkey.pid_file.read_text()), signal.SIGKILL)
+        eventually(lambda: len(failed) > 1)
+    with contextlib.closing(sync_client(valkey.url)) as client:
+        eventually(lambda: valkey._answers(client))
+    valkey.stop()
+
+
 def test_an_adopted_server_on_its_way_out_is_replaced(directory: Path) -> None:
     parent = start_elsewhere(directory, "orphan")
     valkey = EmbeddedValkey(directory)

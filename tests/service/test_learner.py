@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import redis
 
-from service.aside import stored_state
+from service.aside import log_between, stored_state
 from service.database import Sessions
 from service.embedded import EmbeddedValkey
 from service.entries import Adopt, Samples, Snapshot, encode
+from service.entry_id import EntryId
 from service.fold import Fold
 from service.redis_clients import sync_client
 from service.repositories import checkpoints, leases, models
@@ -118,6 +121,64 @@ def test_a_learner_that_takes_longer_than_a_lease_for_what_it_read_keeps_the_lea
     assert lease.epoch == 1
 
 
+@pytest.fixture
+def slow_adopt(model: Model, monkeypatch: pytest.MonkeyPatch) -> EntryId:
+    """A command that learns ten entries anew, a tenth of a second each."""
+    model.start(checkpoint_samples=1)
+    entry, *_ = model.post(Snapshot("begin", "x"), *(samples(4, seed=seed) for seed in range(10)))
+    eventually(lambda: model.is_checkpointed(entry))
+    model.stop()
+    with model.sessions() as session:
+        found = checkpoints.snapshot(session, model.id, "begin")
+    assert found is not None
+
+    def slowly(*args: Any) -> Iterator[tuple[EntryId, bytes]]:
+        for one in log_between(*args):
+            time.sleep(0.1)
+            yield one
+
+    monkeypatch.setattr("service.reign.log_between", slowly)
+    return model.post(Adopt(found[0].state_id, "begin", "x", str(entry)))[-1]
+
+
+def test_a_command_that_takes_longer_than_a_lease_keeps_it(
+    model: Model, slow_adopt: EntryId, factory: Sessions
+) -> None:
+    with factory() as session:
+        before = leases.of(session, model.id)
+    model.start(holder="a", lease_s=0.4)
+    model.start(holder="b", lease_s=0.4)
+    model.applied(slow_adopt)
+    with factory() as session:
+        lease, row = leases.of(session, model.id), models.command(session, model.id, slow_adopt)
+    assert before is not None
+    assert lease is not None
+    assert lease.epoch == before.epoch + 1
+    assert row is not None
+    assert row.error is None
+
+
+def test_a_stop_in_the_middle_of_a_command_leaves_it_to_the_next_start(
+    model: Model, slow_adopt: EntryId, factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = model.start()
+    eventually(lambda: learner.status == "learning")
+    time.sleep(0.2)
+    model.stop()
+    with factory() as session:
+        lease = leases.of(session, model.id)
+        assert models.command(session, model.id, slow_adopt) is None
+    assert lease is not None
+    assert lease.holder is None  # a standby need not wait
+    monkeypatch.undo()
+    model.start()
+    model.applied(slow_adopt)
+    model.stop()
+    assert model.position is not None
+    assert model.position.samples_learned == 40
+    assert same(model.state, model.folded([encode(samples(4, seed=seed)) for seed in range(10)]))
+
+
 def test_a_learner_whose_lease_was_taken_writes_nothing_more(model: Model, factory: Sessions) -> None:
     first = model.start(holder="a", checkpoint_s=1000.0, lease_s=1000.0)
     model.applied(model.post(samples(8))[-1])
@@ -187,6 +248,48 @@ def test_a_model_deleted_while_its_learner_recovers_ends_it(
     learner = model.start()
     learner.join(20)
     assert learner.status == "gone"
+
+
+def test_of_a_model_deleted_while_it_learns_nothing_is_left(
+    model: Model, factory: Sessions, client: redis.Redis
+) -> None:
+    learner = model.start(lease_s=0.3)
+    model.applied(model.post(samples(8))[-1])
+    with factory.begin() as session:
+        models.remove(session, model.id)
+    model.stream.delete()
+    model.stream.events.say("learned", entry="1-1")
+    learner.join(20)
+    assert model.publications.current(model.id) is None
+    assert not client.keys(f"am:*{model.id}*")
+
+
+def test_a_log_that_the_database_merely_forgot_stays(model: Model, factory: Sessions) -> None:
+    learner = model.start(lease_s=0.3)
+    model.applied(model.post(samples(8))[-1])
+    with factory.begin() as session:
+        models.remove(session, model.id)
+    learner.join(20)
+    assert model.stream.counts() == (1, 1)
+
+
+def test_a_learner_makes_room_in_a_redis_that_is_full(factory: Sessions, tmp_path: Path) -> None:
+    valkey = EmbeddedValkey(tmp_path)
+    valkey.start()
+    with contextlib.closing(sync_client(valkey.url)) as client:
+        model = Model(factory, client, valkey.url, retain_s=0)
+        last = model.post(*(samples(64, seed=seed) for seed in range(20)))[-1]
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
+            client.set("more", "x")
+        model.start(checkpoints_kept=1)
+        eventually(lambda: model.stream.counts() == (20, 1))
+        client.config_set("maxmemory", 0)
+        model.stop()
+        assert model.position is not None
+        assert model.position.entry == last
+        assert model.stream.epoch() == 1
+    valkey.stop()
 
 
 def test_learning_goes_on_after_redis_was_away(factory: Sessions, tmp_path: Path) -> None:

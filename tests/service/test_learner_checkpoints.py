@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -12,7 +15,9 @@ from sqlalchemy import delete, update
 from service import redis_keys as keys
 from service.database import Sessions
 from service.entries import Snapshot, encode
+from service.entry_id import ORIGIN
 from service.repositories import checkpoints, leases, models
+from service.shadows import add_shadow
 from service.tables import CheckpointRow, TensorRow
 from tests.service.learning import Model, eventually, same, samples
 
@@ -87,6 +92,42 @@ def test_the_log_is_kept_for_as_long_as_the_spec_says(model: Model) -> None:
     assert model.stream.counts() == (3, 3)
 
 
+def test_the_log_is_trimmed_by_time_alone(create: Callable[..., Model]) -> None:
+    model = create(retain_s=2)
+    model.start(checkpoints_kept=1)
+    eventually(partial(model.is_checkpointed, model.post(*(samples(1, seed=seed) for seed in range(3)))[-1]))
+    assert model.stream.counts() == (3, 3)
+    eventually(lambda: model.stream.counts() == (3, 1))
+
+
+def test_time_alone_trims_nothing_that_recovery_needs(create: Callable[..., Model], factory: Sessions) -> None:
+    model = create(retain_s=0)
+    with factory() as session:
+        assert checkpoints.oldest(session, model.id) == ORIGIN
+    model.start(checkpoint_s=0.05, checkpoints_kept=3)
+    entries = [model.post(samples(1, seed=seed))[-1] for seed in range(3)]
+    for seed, entry in enumerate(entries):
+        eventually(partial(model.is_checkpointed, entry))
+        entries.append(model.post(samples(1, seed=3 + seed))[-1])
+        if seed == 2:
+            break
+    eventually(partial(model.is_checkpointed, entries[-1]))
+    model.stop()
+    with factory() as session:
+        kept = [one.position.entry for one in checkpoints.checkpoints(session, model.id)]
+        assert checkpoints.oldest(session, model.id) == kept[-1]
+    assert model.stream.first() == kept[-1]
+
+
+def test_a_log_kept_for_ever_is_never_trimmed(create: Callable[..., Model]) -> None:
+    model = create(retain_s=1e308)
+    model.start(checkpoint_samples=1, checkpoints_kept=1)
+    for seed in range(3):
+        eventually(partial(model.is_checkpointed, model.post(samples(1, seed=seed))[-1]))
+    model.stop()
+    assert model.stream.counts() == (3, 3)
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(model: Model, factory: Sessions) -> None:
     blocks = [samples(8, seed=seed) for seed in range(2)]
     model.start()
@@ -145,3 +186,22 @@ def test_a_stop_in_the_middle_of_what_was_read_ends_after_the_current_entry_and_
     model.applied(ids[-1])
     model.stop()
     assert same(model.state, model.folded(blocks))
+
+
+def test_no_log_is_trimmed_between_a_shadows_first_look_at_it_and_its_first_checkpoint(
+    model: Model, factory: Sessions
+) -> None:
+    def renewed() -> bool:
+        with factory.begin() as session:
+            return leases.hold(session, model.id, 1, lease_s=10)
+
+    with factory.begin() as session:
+        assert leases.take(session, model.id, holder="a", lease_s=10) == 1
+    spec = model.spec.model_copy(update={"shadow_of": model.name})
+    with ThreadPoolExecutor() as pool, factory.begin() as session:
+        add_shadow(session, spec, model_id=str(uuid.uuid4()), name="shadow")
+        renewal = pool.submit(renewed)
+        time.sleep(0.3)
+        assert not renewal.done()
+        session.commit()
+        assert renewal.result(20)

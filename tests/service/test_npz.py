@@ -96,6 +96,8 @@ def test_labels_keep_their_type(classes: list[Any]) -> None:
         (saved(x=np.array([[1, {}, 3]], object), y=["yes"]), "x"),
         (saved(x=X, y=np.array(["yes", "no"], object)), "y"),
         (saved(x=X, y=np.array([b"yes", b"no"])), "y"),
+        (saved(x=X, y=np.array([0xD800, 0xDFFF], "<u4").view("<U1")), "y"),
+        (saved(x=X, y=np.array([65, 0x110000], ">u4").view(">U1")), "y"),
         (zipped(header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 3)}\n")), "x"),
         (zipped(header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -3)}\n") + b"0" * 12), "x"),
         (zipped(header("{'descr': [('a', '|O')], 'fortran_order': False, 'shape': ()}\n")), "x"),

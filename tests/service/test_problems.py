@@ -58,13 +58,14 @@ def test_the_detail_of_an_invalid_request_names_the_first_field_and_counts_the_o
         ("x" * 200, "x" * 200),
         ("x" * 201, "x" * 200 + "…"),
         ([1, "a"], "[1, 'a']"),
+        ("\ud800", "?"),
         (list(range(1000)), repr(list(range(1000)))[:200] + "…"),
     ],
 )
 def test_values_are_shown_short_and_as_json(value: Any, shown: Any) -> None:
     as_json = FieldError("f", value, "is wrong").as_json()
     assert as_json == {"field": "f", "value": shown, "message": "is wrong"}
-    json.dumps(as_json, allow_nan=False)
+    json.dumps(as_json, allow_nan=False, ensure_ascii=False).encode()
 
 
 def test_unavailable_always_says_when_to_try_again() -> None:

@@ -133,3 +133,20 @@ def test_deleting_leaves_no_key_of_the_model(client: redis.Redis, redis_url: str
     stream.trim(ORIGIN, epoch=1)
     stream.delete()
     assert list(client.scan_iter(f"*{stream._model_id}*")) == []
+
+
+def test_what_is_kept_for_a_time_is_forgotten(client: redis.Redis, redis_url: str, stream: ModelStream) -> None:
+    model_id = stream._model_id
+    for number in range(1500):
+        past = number < 1200
+        name = f"p{number}"
+        client.hset(keys.predictions(model_id), name, "x")
+        client.hset(keys.outcomes(model_id), name, "x")
+        client.zadd(keys.predictions_expiry(model_id), {name: 1 if past else 2**53})
+    appended(redis_url, stream, [b"a"], [Post("old", "d", 0, 0)], Limits(ttl_ms=0, most=5))
+    stream.forget_expired()
+    for key in (keys.predictions, keys.outcomes):
+        assert client.hlen(key(model_id)) == 300
+    assert client.zcard(keys.predictions_expiry(model_id)) == 300
+    assert not client.hlen(keys.idempotency(model_id))
+    assert not client.zcard(keys.idempotency_expiry(model_id))

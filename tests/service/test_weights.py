@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ from service.publications import Publications, Published
 from service.redis_clients import async_client, sync_client
 from service.spec import ModelSpec
 from service.version import Version
-from service.weights import PubSubPublisher, follow
+from service.weights import Everywhere, PubSubPublisher, follow
 
 DEADLINE_S = 20
 
@@ -143,3 +144,23 @@ def test_a_replica_follows_on_after(redis_url: str, version: Version, channel: b
     arrived = asyncio.run(scenario())
     assert arrived is not None
     assert arrived.predictor.tensors().keys() == version.predictor.tensors().keys()
+
+
+def test_a_replica_forgets_what_was_deleted(redis_url: str, version: Version) -> None:
+    model_id = str(uuid.uuid4())
+
+    async def scenario() -> None:
+        publications = Publications()
+        with contextlib.closing(sync_client(redis_url)) as publishing:
+            publisher = Everywhere(Publications(), PubSubPublisher(publishing, interval_s=0.0))
+            async with async_client(redis_url) as client:
+                following = asyncio.create_task(follow(client, publications))
+                said = partial(asyncio.to_thread, publisher.publish, model_id, Published(1, version))
+                await until(lambda: publications.current(model_id) is not None, said)
+                deleted = partial(asyncio.to_thread, publisher.forget, model_id)
+                await until(lambda: publications.current(model_id) is None, deleted)
+                following.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await following
+
+    asyncio.run(scenario())
