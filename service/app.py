@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.api import (
+    dead_letters,
     documentation,
     events,
     guards,
@@ -40,6 +41,7 @@ ROUTERS = (
     tracking,
     metrics,
     events,
+    dead_letters,
     snapshots,
     keys,
     oip_metadata,

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 import redis
 from anyio.to_thread import run_sync
@@ -186,9 +187,7 @@ class Catalog:
             with self._sessions.begin() as session:
                 shadows = [row.name for row in models.shadows(session, model.id)]
                 if shadows:
-                    raise Conflict(
-                        f"model {model.name!r} has shadows: {', '.join(shadows)}; delete or promote them first"
-                    )
+                    raise Conflict(f"model {model.name!r} has shadows: {', '.join(shadows)}; delete them first")
                 models.remove(session, model.id)
                 ModelStream(self._client, model.id).delete()
         except IntegrityError:
@@ -223,6 +222,20 @@ class Catalog:
         if version is None:  # forgotten while it was loaded
             raise UnknownModel(model.name)
         return version
+
+    def check_classes(self, model: Model, labels: Collection[Any]) -> None:
+        """Raises: Invalid for labels with which there would be more classes than may be, as far as is known here.
+
+        Those that slip through, since others are on their way, become dead letters.
+        """
+        if not model.spec.open:
+            return
+        most, version = model.spec.max_classes or 0, self._publications.current(model.id)
+        classes = set(model.spec.classes if version is None else version.labels)
+        for label in labels:
+            if label not in classes and len(classes) >= most:
+                raise Invalid(FieldError("y", label, f"must be one of the {most} classes; max_classes allows no more"))
+            classes.add(label)
 
     def _checkpointed(self, model: Model) -> Published:
         with self._sessions() as session:

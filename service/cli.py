@@ -121,7 +121,7 @@ def accept_loss_command(
     position = accepted.position
     typer.echo(
         f"{model} goes on after {position.samples_learned} samples, at entry {position.entry}; "
-        f"{accepted.discarded} entries of the old stream were dropped"
+        f"{accepted.discarded} entries of the old stream were dropped, with {accepted.unlearned} samples not yet learned"
     )
 
 

@@ -35,7 +35,7 @@ Appended = list[str] | dict[str, Seen]
 
 
 @dataclass(frozen=True)
-class _Posted:
+class Posted:
     """Args: repeated: whether they had been there before."""
 
     entries: list[str]
@@ -45,13 +45,13 @@ class _Posted:
 class _Pending:
     """A post on its way: its samples, its key and digest if it has one, and the future that answers it."""
 
-    def __init__(self, samples: Samples, once: Once | None, answer: asyncio.Future[_Posted]) -> None:
+    def __init__(self, samples: Samples, once: Once | None, answer: asyncio.Future[Posted]) -> None:
         self.samples = samples
         self.once = once
         self.answer = answer
         self.answered = False
 
-    def succeed(self, posted: _Posted) -> None:
+    def succeed(self, posted: Posted) -> None:
         self.answered = True
         if not self.answer.done():  # done: whoever asked has gone
             self.answer.set_result(posted)
@@ -71,7 +71,7 @@ class _Pending:
         except Invalid as error:
             self.fail(error)
         else:
-            self.succeed(_Posted(earlier.entries, repeated=True))
+            self.succeed(Posted(earlier.entries, repeated=True))
 
 
 async def _aside(work: Callable[[], T], parts: Sequence[Samples]) -> T:
@@ -109,12 +109,13 @@ class Ingest:
         self._meters = meters or Meters()
         self._batchers: dict[str, _Batcher] = {}
 
-    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
+    async def post(self, model: Model, samples: Samples, key: IdempotencyKey | None) -> Posted:
         """The IDs of the entries that hold the samples, once they are in the stream.
 
-        Raises: Invalid when the key came before with another payload; UnknownModel, TooLarge, TooMany, Unavailable;
-            RedisError, after which it is unknown whether they are.
+        Raises: Invalid when the key came before with another payload, or there would be too many classes; UnknownModel,
+            TooLarge, TooMany, Unavailable; RedisError, after which it is unknown whether they are.
         """
+        self._catalog.check_classes(model, samples.y)
         if self._quota is not None:
             await self._quota.admit(model.id, model.name, len(samples))
         once = None if key is None else Once(key, await _aside(partial(_digest, samples), [samples]))
@@ -129,7 +130,7 @@ class Ingest:
             self._meters.accepted(model.name, len(samples))
         first, last = posted.entries[0], posted.entries[-1]
         log.debug("accepted", model=model.name, samples=len(samples), first_entry=first, last_entry=last)
-        return posted.entries
+        return posted
 
     async def command(self, model: Model, command: Command, once: Once | None = None) -> EntryId:
         """The ID of a command's entry; of the one that the same request appended before, if it did.
@@ -200,7 +201,7 @@ class _Batcher:
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
-    async def post(self, model: Model, samples: Samples, once: Once | None) -> _Posted:
+    async def post(self, model: Model, samples: Samples, once: Once | None) -> Posted:
         """Args: model: as known now; its stream may be another one than that of earlier posts (`amstream accept-loss`)."""
         self._model = model
         pending = _Pending(samples, once, asyncio.get_running_loop().create_future())
@@ -249,7 +250,7 @@ class _Batcher:
             else:
                 if isinstance(appended, list):
                     for pending, (first, last) in zip(batch, spans, strict=True):
-                        pending.succeed(_Posted(appended[first : last + 1]))
+                        pending.succeed(Posted(appended[first : last + 1]))
                     return
                 for pending in batch:
                     pending.answer_if_seen(appended)

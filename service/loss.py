@@ -12,7 +12,9 @@ from service import entries, state
 from service.database import Sessions
 from service.entries import Resume
 from service.fold import START, Fold
+from service.lag import lag_of
 from service.problems import Conflict, UnknownModel
+from service.recovery import Refusal, check_stream
 from service.repositories import checkpoints, leases, models
 from service.repositories.checkpoints import Position
 from service.spec import ModelSpec
@@ -22,10 +24,13 @@ from service.tables import ModelRow
 
 @dataclass(frozen=True)
 class Accepted:
-    """Args: discarded: entries that were still in Redis and are dropped with the old stream."""
+    """Args: discarded, unlearned: entries that were still in Redis and are dropped with the old stream; samples among them that
+    no checkpoint includes.
+    """
 
     position: Position
     discarded: int
+    unlearned: int
 
 
 def accept_loss(sessions: Sessions, client: redis.Redis, name: str) -> Accepted:
@@ -37,7 +42,7 @@ def accept_loss(sessions: Sessions, client: redis.Redis, name: str) -> Accepted:
 
     Shadows of the model go on with it.
 
-    Raises: UnknownModel; Conflict for a shadow.
+    Raises: UnknownModel; Conflict for a shadow, or when nothing is lost.
     """
     stream_uuid = str(uuid.uuid4())
     with sessions.begin() as session:
@@ -47,10 +52,11 @@ def accept_loss(sessions: Sessions, client: redis.Redis, name: str) -> Accepted:
         if row.shadow_of is not None:
             of = ModelSpec.model_validate_json(row.spec).shadow_of
             raise Conflict(f"model {name!r} is a shadow of {of!r}; accept the loss for that one")
-        newest = checkpoints.newest(session, row.id)
-        position = newest.position if newest else START
+        position = _newest(session, row)
         stream = ModelStream(client, row.id)
-        _, length = stream.counts()
+        if _is_whole(session, row, stream):
+            raise Conflict(f"nothing is lost of model {name!r}: its log holds every entry that no checkpoint includes")
+        dropped = lag_of(client, row.id, position)
         applied = position.entries_applied + 1
         marker = stream.restart(stream_uuid, entries.encode(Resume()), after=position.entry, entries_added=applied)
         row.stream_uuid = stream_uuid
@@ -58,9 +64,23 @@ def accept_loss(sessions: Sessions, client: redis.Redis, name: str) -> Accepted:
         _go_on(session, row, resumed)
         for shadow in models.shadows(session, row.id):
             shadow.stream_uuid = stream_uuid
-            behind = checkpoints.newest(session, shadow.id)
-            _go_on(session, shadow, Position(marker, applied, behind.position.samples_learned if behind else 0))
-    return Accepted(resumed, length)
+            _go_on(session, shadow, Position(marker, applied, _newest(session, shadow).samples_learned))
+    return Accepted(resumed, dropped.length, dropped.samples)
+
+
+def _newest(session: Session, row: ModelRow) -> Position:
+    newest = checkpoints.newest(session, row.id)
+    return newest.position if newest else START
+
+
+def _is_whole(session: Session, row: ModelRow, stream: ModelStream) -> bool:
+    """Whether neither the model nor a shadow of it has a reason to refuse."""
+    try:
+        for one in (row, *models.shadows(session, row.id)):
+            check_stream(stream, name=one.name, stream_uuid=row.stream_uuid, position=_newest(session, one))
+    except Refusal:
+        return False
+    return True
 
 
 def _go_on(session: Session, row: ModelRow, position: Position) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,7 @@ from service.state import DamagedState, FoldState
 from service.stream import ModelStream
 
 LAST_SEQ = 2**64 - 1
+CLOCKS_DIFFER_S = 60
 
 log = structlog.get_logger()
 
@@ -159,7 +161,9 @@ class Rewind:
         return _Kept(name, state_id, f"snapshot {name}" if keep_in is None else f"shadow {model.name}", until)
 
     def _last_until(self, stream: ModelStream, at: EntryId | datetime | None) -> EntryId:
-        """The last entry up to `at`."""
+        """The last entry up to `at`, which must be over."""
+        if isinstance(at, datetime) and at.timestamp() > time.time() + CLOCKS_DIFFER_S:
+            raise Invalid(FieldError("at", at.isoformat(), "must not lie in the future"))
         wanted = EntryId(max(0, int(at.timestamp() * 1000)), LAST_SEQ) if isinstance(at, datetime) else at
         found = stream.last_until(wanted)
         if found is None or (isinstance(at, EntryId) and found != at):

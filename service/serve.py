@@ -105,6 +105,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            log.info("listening", url=f"http://{self.config.host}:{self.config.port}")
             threading.Thread(target=self._on_start, name="warm-up").start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -150,10 +150,11 @@ class Tracking:
         """Appends what was not there yet, in blocks, with the predictions as they were made.
 
         Args: labels: by the IDs of predictions. correct: whether another label than the one that came before is taken.
-        Raises: UnknownPrediction, Gone; Conflict naming the prediction that has another label, or for a shadow;
-            TooLarge, TooMany; Unavailable; RedisError.
+        Raises: UnknownPrediction, Gone; Conflict naming the prediction that has another label, or for a shadow; Invalid
+            when there would be too many classes; TooLarge, TooMany; Unavailable; RedisError.
         """
         model.require_own_log()
+        self._catalog.check_classes(model, list(labels.values()))
         await self._quota.admit(model.id, model.name, len(labels))
         entries_of: dict[str, str] = {}
         corrected = set()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 import redis
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from service import dead_letters
 from service.api.bodies import read_json
 from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.documentation import json_body, problems
@@ -18,14 +21,21 @@ from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.append import entries_added
 from service.catalog import Model
 from service.commands import audit
+from service.knowledge import IN_FORCE
+from service.problems import Unavailable
 from service.services import Services
 from service.spec import ModelSpec
+from service.spec_fields import Scale
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 class ModelResource(BaseModel):
-    """entries_lag: entries of the stream not yet applied, null while Redis is away; learner: what it is doing."""
+    """spec: as the model was created. samples_learned: since then, also those that a restore has taken back.
+
+    entries_lag: entries of the stream not yet applied; dead_letters: entries that could not be learned; both null while Redis
+    is away. learner: what it is doing.
+    """
 
     name: str
     id: str
@@ -35,7 +45,25 @@ class ModelResource(BaseModel):
     applied_entry: str | None
     samples_learned: int
     entries_lag: int | None
+    dead_letters: int | None
     learner: str
+
+
+class InForce(BaseModel):
+    """What a `PATCH …/hyperparameters`, a restore or a promotion may have made of the spec."""
+
+    learner: str
+    hyperparameters: dict[str, Any]
+    hidden: list[int]
+    activation: str
+    image: list[int] | None
+    scale: Scale
+
+
+class ModelDetail(ModelResource):
+    """in_force: what is learned and predicted with now; null while the newest checkpoint is damaged."""
+
+    in_force: InForce | None
 
 
 class ModelList(Page):
@@ -77,9 +105,14 @@ async def list_models(services: Wired, caller: Authenticated, limit: Limit = USU
 
 
 @router.get("/{name}")
-async def get(name: ModelName, services: Wired, caller: Authenticated) -> ModelResource:
+async def get(name: ModelName, services: Wired, caller: Authenticated) -> ModelDetail:
     caller.require_any(name)
-    return await _resource(services, await services.catalog.get(name))
+    model = await services.catalog.get(name)
+    in_force = None
+    with contextlib.suppress(Unavailable):
+        spec = (await services.catalog.version(model)).in_force
+        in_force = InForce(**{field: getattr(spec, field) for field in IN_FORCE})
+    return ModelDetail(**dict(await _resource(services, model)), in_force=in_force)
 
 
 @router.delete("/{name}", status_code=204)
@@ -94,10 +127,10 @@ async def delete(name: ModelName, services: Wired, caller: Authenticated) -> Non
 async def _resource(services: Services, model: Model) -> ModelResource:
     standing = await run_sync(services.catalog.standing, model)
     position = standing.position
-    try:
+    lag = dead = None
+    with contextlib.suppress(redis.RedisError):
         lag = max(0, await entries_added(services.async_redis, model.log_id) - position.entries_applied)
-    except redis.RedisError:
-        lag = None
+        dead = await dead_letters.count(services.async_redis, model.id)
     return ModelResource(
         name=model.name,
         id=model.id,
@@ -107,5 +140,6 @@ async def _resource(services: Services, model: Model) -> ModelResource:
         applied_entry=position.entry.shown,
         samples_learned=position.samples_learned,
         entries_lag=lag,
+        dead_letters=dead,
         learner=f"refused: {standing.refusal}" if standing.refusal else "learning" if standing.holder else "none",
     )

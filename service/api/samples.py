@@ -26,10 +26,14 @@ router = APIRouter(prefix="/v1/models/{name}", tags=["samples"])
 
 
 class Accepted(BaseModel):
-    """entries: opaque IDs of the entries that hold the samples, in the stream's order."""
+    """entries: opaque IDs of the entries that hold the samples, in the stream's order.
+
+    repeated: whether all of them had been accepted before, under the same `Idempotency-Key`.
+    """
 
     entries: list[str]
     accepted: int
+    repeated: bool
 
 
 EXAMPLES = {
@@ -61,8 +65,8 @@ async def post_samples(
 ) -> Accepted:
     """Appends labelled samples; they are learned in the order in which they were accepted.
 
-    A repeated post with the same `Idempotency-Key` and payload is answered as the first was, and learned once. The answer
-    repeats the key, so that a client can tell it from the answer to another post.
+    A repeated post with the same `Idempotency-Key` and payload is answered with the entries of the first, and learned once. The
+    answer repeats the key, so that a client can tell it from the answer to another post.
 
     NDJSON may be of any length: it is appended in parts as it comes, of at most 1,000 lines. What is wrong with a line refuses
     its part; `accepted` in the problem says how many samples before it were accepted.
@@ -77,7 +81,8 @@ async def post_samples(
         accepted = await _append_lines(services.ingest, model, request, key, most)
     else:
         samples = await run_sync(partial(read_samples, await request.body(), content, model.spec, most=most))
-        accepted = Accepted(entries=await services.ingest.post(model, samples, key), accepted=len(samples))
+        posted = await services.ingest.post(model, samples, key)
+        accepted = Accepted(entries=posted.entries, accepted=len(samples), repeated=posted.repeated)
     if idempotency_key is not None:
         response.headers["Idempotency-Key"] = idempotency_key
     return accepted
@@ -87,13 +92,15 @@ async def _append_lines(
     ingest: Ingest, model: Model, request: Request, key: IdempotencyKey | None, most: Most
 ) -> Accepted:
     """Part by part, each a post under a key of its own, so that a stream that broke off may be sent again from the start."""
-    done = Accepted(entries=[], accepted=0)
+    done = Accepted(entries=[], accepted=0, repeated=True)
     number = 0
     try:
         async for lines in parts(request.stream(), most):
             samples = await run_sync(samples_of_lines, lines, model.spec)
-            done.entries += await ingest.post(model, samples, key and key.of_part(number))
+            posted = await ingest.post(model, samples, key and key.of_part(number))
+            done.entries += posted.entries
             done.accepted += len(samples)
+            done.repeated &= posted.repeated
             number += 1
     except Problem as problem:
         problem.members["accepted"] = done.accepted

@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,16 @@ class Model:
             spec_json = self.spec.model_dump_json()
             models.add(session, model_id=self.id, name=self.name, spec=spec_json, stream_uuid="the-log")
 
-    def append(self, *payloads: bytes) -> list[EntryId]:
+    def append(self, *payloads: bytes, counts: Sequence[int] | None = None) -> list[EntryId]:
         async def run() -> list[str] | Any:
             async with async_client(self._redis_url) as client:
-                return await append(client, self.id, "the-log", payloads, [], Limits(1000, 10))
+                return await append(client, self.id, "the-log", payloads, [], Limits(1000, 10), samples=counts)
 
         return [EntryId.parse(entry) for entry in asyncio.run(run())]
 
     def post(self, *parts: Samples | Command) -> list[EntryId]:
-        return self.append(*map(entries.encode, parts))
+        counts = [len(part) if isinstance(part, Samples) else 0 for part in parts]
+        return self.append(*map(entries.encode, parts), counts=counts)
 
     def start(self, holder: str = "a", **settings: Any) -> ModelLearner:
         realm = Realm(

@@ -22,7 +22,9 @@ def test_a_change_is_in_force_from_its_entry_on_and_stays_in_snapshots(http: Tes
     assert changed.json() == first | {"share": 0.1, "horizons": [9, 99, 999, 9999]}
     assert http.get(path).json() == changed.json()
     learned(http, model, [GOOD])
-    assert http.get(model).json()["spec"]["hyperparameters"] == first  # as created
+    found = http.get(model).json()
+    assert found["spec"]["hyperparameters"] == first  # as created
+    assert found["in_force"]["hyperparameters"] == changed.json()
     assert http.post(f"{model}/restore", json={"snapshot": "before"}).status_code == 200
     assert http.get(path).json() == first
 

@@ -33,6 +33,8 @@ def test_the_description_names_every_call(http: TestClient) -> None:
         "POST /v1/models/{name}/labels",
         "GET /v1/models/{name}/metrics",
         "GET /v1/models/{name}/events",
+        "GET /v1/models/{name}/dead-letters",
+        "DELETE /v1/models/{name}/dead-letters",
         "GET /v1/models/{name}/hyperparameters",
         "PATCH /v1/models/{name}/hyperparameters",
         "POST /v1/models/{name}/snapshots",

@@ -198,6 +198,7 @@ def test_what_cannot_be_gone_back_to_is_refused_by_name(http: TestClient, model:
         ({"at": long_ago}, 409, "conflict", ["at"]),
         ({"at": f"{ms}-77"}, 422, "invalid", ["at"]),
         ({"at": "yesterday"}, 422, "invalid", ["at"]),
+        ({"at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}, 422, "invalid", ["at"]),
         ({"at": "2026-11-27T09:00:00"}, 422, "invalid", ["at"]),
         ({"skip": [f"{ms + 5}-0"]}, 422, "invalid", ["skip"]),
         ({"skip": ["x"]}, 422, "invalid", ["skip"]),

@@ -180,7 +180,7 @@ def test_the_same_key_and_payload_are_appended_once(client: TestClient) -> None:
     assert entries_of(client, samples, **{"Idempotency-Key": "once"}) == first
     body = packed([[1, 2, 3]] * 6, ["yes"] * 6)
     again = client.post(f"{M}/samples", content=body, headers=MSGPACK | {"Idempotency-Key": "once"})
-    assert again.json() == {"entries": first, "accepted": 6}
+    assert again.json() == {"entries": first, "accepted": 6, "repeated": True}
     assert again.headers["Idempotency-Key"] == "once"
     assert standing(client, M) == before
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service import redis_keys as keys
 from service.catalog import Model
 from service.entry_id import EntryId
 from service.loss import accept_loss
@@ -90,6 +91,9 @@ def test_promotion_makes_the_model_what_the_shadow_is(http: TestClient, model: s
     assert http.get(f"{model}/metrics").json()["overall"] == http.get(f"{shadow}/metrics").json()["overall"]
     assert http.get(f"{model}/snapshots/{answer['snapshot']}").status_code == 200
     assert "window" in http.get(f"{model}/hyperparameters").json()
+    found = http.get(model).json()
+    assert (found["in_force"]["learner"], found["in_force"]["hidden"]) == ("am-mem-paper", [6])
+    assert found["spec"] == before["spec"]
     assert http.patch(f"{model}/hyperparameters", json={"eta": 0.5}).json()["eta"] == 0.5
     assert http.delete(shadow).status_code == 204
     learned(http, model, block(2))
@@ -182,6 +186,10 @@ def test_a_shadow_goes_on_with_its_model_after_a_loss_is_accepted(
     assert standing(http, shadow) == (4, 1)
     stream = ModelStream(services.sync_redis, http.get(model).json()["id"])
     names = [path.rsplit("/", 1)[1] for path in (model, shadow)]
+    with pytest.raises(Conflict, match="nothing is lost"):
+        accept_loss(services.sessions, services.sync_redis, names[0])
+    assert http.post(f"{model}/snapshots", json={"name": "checkpointed"}).status_code == 201
+    services.sync_redis.delete(keys.stream(http.get(model).json()["id"]))
     accepted = accept_loss(services.sessions, services.sync_redis, names[0])
     assert stream.first() == accepted.position.entry
     for path in (model, shadow):

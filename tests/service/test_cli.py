@@ -193,6 +193,8 @@ def test_a_loss_is_accepted_only_when_confirmed(
     assert accepted.exit_code == 0, accepted.output
     assert "goes on after 0 samples" in accepted.output
     assert stream.uuid() not in (None, model.stream_uuid)
+    assert "nothing is lost" in fails("accept-loss", "m", "--yes")
+    stream.delete()
     assert RUN.invoke(app, ["accept-loss", "m", "--yes"]).exit_code == 0
 
 

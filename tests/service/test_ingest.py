@@ -94,12 +94,16 @@ def key(name: str, owner: str = "owner") -> IdempotencyKey:
     return IdempotencyKey(owner, name)
 
 
+async def accepted(ingest: Ingest, model: Model, samples: Samples, key: IdempotencyKey | None) -> list[str]:
+    return (await ingest.post(model, samples, key)).entries
+
+
 def together(*posts: Samples, keyed: Sequence[IdempotencyKey | None] = ()) -> Scenario[list[Any]]:
     """Posts that arrive at the same time, and their answers or errors."""
 
     async def scenario(ingest: Ingest, model: Model) -> list[Any]:
         names = [*keyed, *[None] * (len(posts) - len(keyed))]
-        calls = (ingest.post(model, samples, name) for samples, name in zip(posts, names, strict=True))
+        calls = (accepted(ingest, model, samples, name) for samples, name in zip(posts, names, strict=True))
         return await asyncio.gather(*calls, return_exceptions=True)
 
     return scenario
@@ -116,7 +120,7 @@ def test_large_posts_are_kept_in_order_and_recognised_too(log: Log) -> None:
         return [
             (
                 await asyncio.gather(
-                    ingest.post(model, post(*x), None if name is None else key(name)), return_exceptions=True
+                    accepted(ingest, model, post(*x), None if name is None else key(name)), return_exceptions=True
                 )
             )[0]
             for x, name in posts
@@ -163,12 +167,12 @@ def test_posts_wait_for_a_full_block(log: Log) -> None:
     model = log.model(size=4, wait_ms=FOREVER_MS)
 
     async def scenario(ingest: Ingest, model: Model) -> list[list[str]]:
-        waiting = [asyncio.create_task(ingest.post(model, post(value), None)) for value in (1, 2, 3)]
+        waiting = [asyncio.create_task(accepted(ingest, model, post(value), None)) for value in (1, 2, 3)]
         other = log.model(size=1)
-        await ingest.post(other, post(0), None)  # goes all the way to Redis and back meanwhile
+        await accepted(ingest, other, post(0), None)  # goes all the way to Redis and back meanwhile
         assert not any(task.done() for task in waiting)
         assert log.blocks(model) == {}
-        return [*[await ingest.post(model, post(4), None)], *[await task for task in waiting]]
+        return [*[await accepted(ingest, model, post(4), None)], *[await task for task in waiting]]
 
     answers = log.run(model, scenario)
     [entry] = log.blocks(model)
@@ -197,10 +201,10 @@ def test_a_request_that_is_cancelled_loses_nobody_elses_post(log: Log) -> None:
     model = log.model(size=4, wait_ms=FOREVER_MS)
 
     async def scenario(ingest: Ingest, model: Model) -> list[Any]:
-        tasks = [asyncio.create_task(ingest.post(model, post(value), None)) for value in (1, 2, 3)]
+        tasks = [asyncio.create_task(accepted(ingest, model, post(value), None)) for value in (1, 2, 3)]
         await asyncio.sleep(0)
         tasks[1].cancel()
-        await ingest.post(model, post(4), None)
+        await accepted(ingest, model, post(4), None)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     first, second, third = log.run(model, scenario)
@@ -334,7 +338,7 @@ def test_a_stream_that_was_replaced_is_found_by_the_next_post(log: Log) -> None:
     async def scenario(ingest: Ingest, model: Model) -> Any:
         [first] = await together(post(1))(ingest, model)
         current = await log.services.catalog.get(model.name)
-        return first, await ingest.post(current, post(2), None)
+        return first, await accepted(ingest, current, post(2), None)
 
     first, second = log.run(model, scenario)
     assert isinstance(first, Unavailable)

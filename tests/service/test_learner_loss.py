@@ -12,6 +12,7 @@ from service import redis_keys as keys
 from service.database import Sessions
 from service.entries import Snapshot, encode
 from service.loss import accept_loss
+from service.problems import Conflict
 from service.repositories import leases
 from service.tables import ModelRow, TensorRow
 from tests.service.learning import Model, eventually, same, samples
@@ -109,3 +110,20 @@ def test_a_learner_refuses_when_every_checkpoint_is_damaged(model: Model, factor
     learner = model.start()
     eventually(lambda: learner.status.startswith("refused"))
     assert "tensor 'A.1' does not match its sha256" in learner.status
+
+
+def test_a_loss_is_accepted_only_where_there_is_one(model: Model, factory: Sessions, client: redis.Redis) -> None:
+    model.post(samples(8))
+    with pytest.raises(Conflict, match="nothing is lost"):
+        accept_loss(factory, client, model.name)
+    model.start()
+    eventually(lambda: model.position is not None)
+    model.stop()
+    first = model.stream.last()
+    model.post(samples(5), samples(3))
+    with pytest.raises(Conflict, match="nothing is lost"):
+        accept_loss(factory, client, model.name)
+    assert model.stream.counts() == (3, 3)
+    client.xdel(keys.stream(model.id), str(first))
+    accepted = accept_loss(factory, client, model.name)
+    assert (accepted.position.samples_learned, accepted.discarded, accepted.unlearned) == (8, 2, 8)
