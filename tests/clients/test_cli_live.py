@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from amstream_client import Client, ConnectionFailed
+from amstream_client import Client, ConnectionFailed, DeadLetter
 from amstream_client.cli import register
 from amstream_client.cli.watch import Watched, sparkline, view
 from amstream_client.events import Event
@@ -130,6 +130,20 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do(
     [bad] = [finding for finding in json.loads(shown.stdout) if finding["state"] == "bad"]
     assert bad["what"] == what
     assert advice in bad["advice"]
+
+
+def test_entries_that_could_not_be_learned_are_listed_and_deleted(
+    run: Run, client: Client, service: FakeService
+) -> None:
+    letters = [DeadLetter(f"{number}-0", "there would be 3 classes", number or None, 80) for number in range(3)]
+    service.models["iris"].dead_letters = letters
+    result = run("dead-letters", "iris")
+    assert result.exit_code == 0, result.stderr
+    assert "there would be 3 classes" in result.stdout
+    assert "amstream dead-letters iris" in run("doctor").stdout
+    assert client.model("iris").dead_letters == 3
+    rest = json.loads(run("dead-letters", "iris", "--delete-until", "1-0", "--json").stdout)
+    assert rest == [{"entry": "2-0", "cause": "there would be 3 classes", "samples": 2, "size_bytes": 80}]
 
 
 def test_a_learner_that_refuses_or_is_missing_is_found(run: Run, service: FakeService) -> None:

@@ -33,10 +33,11 @@ SCHEMAS = {
     "KeyResource": wire.Key,
     "LabelResource": wire.Labelled,
     "MetricsResource": wire.Metrics,
-    "ModelResource": wire.Model,
+    "ModelDetail": wire.Model,
     "PredictionResource": wire.Prediction,
     "PredictionsResource": wire.Predictions,
     "Promoted": wire.Promoted,
+    "DeadLetterResource": wire.DeadLetter,
     "Restored": wire.Restored,
     "RetentionFigures": wire.Retention,
     "OutcomeResource": wire.Outcome,
@@ -193,6 +194,8 @@ def use_every_command(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run("hyperparameters", "set", model, "ridge=0.5")["ridge"] == 0.5
     assert run("hyperparameters", "show", model)["ridge"] == 0.5
 
+    assert run("dead-letters", model, "--delete-until", "1-1") == []
+
     digest = run("snapshots", "create", model, "s")["digest"]
     assert [each["name"] for each in run("snapshots", "list", model)] == ["s"]
     assert run("snapshots", "show", model, "s")["digest"] == digest
@@ -260,6 +263,8 @@ def use_every_call(client: Client, tmp_path: Path) -> None:
 
     assert str(client.metrics(model).newest_time).startswith("2026-11-27T12:00:00")
 
+    client.delete_dead_letters(model, "1-1")
+    assert client.dead_letters(model) == []
     before = client.hyperparameters(model)
     assert client.set_hyperparameters(model, {"ridge": 0.5}) == before | {"ridge": 0.5}
     with pytest.raises(Invalid, match="ridge"):

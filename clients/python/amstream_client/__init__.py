@@ -37,6 +37,7 @@ from amstream_client.producer import Producer
 from amstream_client.wire import (
     Accepted,
     CreatedKey,
+    DeadLetter,
     Key,
     Label,
     Labelled,
@@ -63,6 +64,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "CreatedKey",
+    "DeadLetter",
     "Event",
     "FieldError",
     "Forbidden",

@@ -12,7 +12,7 @@ import httpx
 from httpx_sse import EventSource
 
 from amstream_client.call import Call, described_by, http_options, joined
-from amstream_client.calls import of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
+from amstream_client.calls import of_dead_letters, of_keys, of_models, of_samples, of_service, of_snapshots, of_tracking
 from amstream_client.compression import Compression, checked_compression
 from amstream_client.discovery import DEFAULT_URL, discover
 from amstream_client.errors import ApiError, ConnectionFailed, Unavailable
@@ -116,6 +116,9 @@ class Client:
     tracked = _does(of_tracking.tracked)
     label = _does(of_tracking.label)
     label_many = _does(of_tracking.label_many)
+
+    dead_letters = _does(of_dead_letters.dead_letters)
+    delete_dead_letters = _does(of_dead_letters.delete_dead_letters)
 
     create_snapshot = _does(of_snapshots.create_snapshot)
     snapshots = _does(of_snapshots.snapshots)

@@ -24,6 +24,7 @@ from amstream_client.payload import SNAPSHOT_FILE
 from amstream_client.wire import (
     Accepted,
     ClassFigures,
+    DeadLetter,
     Drifts,
     Label,
     Metrics,
@@ -50,6 +51,7 @@ class FakeModel:
     weight: list[float] = field(default_factory=list)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     snapshots: dict[str, tuple[Snapshot, int]] = field(default_factory=dict)  # with the samples learned by then
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     accepted: dict[str, tuple[str, Accepted]] = field(default_factory=dict)  # by Idempotency-Key: digest, answer
 
     @property
@@ -119,6 +121,12 @@ class FakeService:
                 return httpx.Response(200, json=asdict(_metrics(model)))
             case "GET", ["events"]:
                 return _events(model, request.headers.get("Last-Event-ID"))
+            case "GET", ["dead-letters"]:
+                return httpx.Response(200, json={"dead_letters": [asdict(letter) for letter in model.dead_letters]})
+            case "DELETE", ["dead-letters"]:
+                entries = [letter.entry for letter in model.dead_letters]
+                del model.dead_letters[: entries.index(request.url.params["until"]) + 1]
+                return httpx.Response(204)
             case "POST", ["snapshots"]:
                 return _create_snapshot(model, json.loads(request.content)["name"])
             case "GET", ["snapshots"]:
@@ -159,11 +167,9 @@ def _decompressed(request: httpx.Request) -> httpx.Request:
 
 
 def resource(name: str, model: FakeModel) -> dict[str, Any]:
-    return asdict(
-        Model(
-            name, f"id-{name}", model.spec, CREATED_AT, model.version, model.applied_entry, len(model.y), 0, "learning"
-        )
-    )
+    learned, letters = len(model.y), len(model.dead_letters)
+    standing = model.version, model.applied_entry, learned, 0, "learning", letters
+    return asdict(Model(name, f"id-{name}", model.spec, CREATED_AT, *standing))
 
 
 def problem(status: int, kind: str, detail: str, errors: list[dict[str, Any]] | None = None) -> httpx.Response:

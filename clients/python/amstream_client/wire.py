@@ -65,6 +65,18 @@ class Model:
     samples_learned: int
     entries_lag: int | None
     learner: str  # what it is doing: learning, none, or refused: and why
+    dead_letters: int | None = None  # accepted entries that could not be learned
+    in_force: dict[str, Any] | None = (
+        None  # learner, net and hyper-parameters as they are now; of one model, not of a list
+    )
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    entry: str
+    cause: str
+    samples: int | None
+    size_bytes: int
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import typer
 
 from amstream_client.cli import hyperparameters, keys, models, snapshots, tracked
+from amstream_client.cli.dead_letters import dead_letters
 from amstream_client.cli.doctor import doctor
 from amstream_client.cli.evaluate import evaluate
 from amstream_client.cli.events import events
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(metrics)
     app.command()(events)
     app.command()(watch)
+    app.command()(dead_letters)
     app.add_typer(snapshots.app, name="snapshots")
     app.command()(snapshots.restore)
     app.add_typer(keys.app, name="keys")

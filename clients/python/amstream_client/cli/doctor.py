@@ -113,4 +113,7 @@ def _examine_model(model: Model) -> Finding:
     if model.entries_lag > LARGEST_LAG:
         advice = "it gets there; larger posts or a smaller net would keep up"
         return Finding(what, "doubtful", f"{learned}, {model.entries_lag} entries behind", advice)
+    if model.dead_letters:
+        advice = f"`amstream dead-letters {model.name}` says why"
+        return Finding(what, "doubtful", f"{learned}, {model.dead_letters} entries could not be learned", advice)
     return Finding(what, "good", f"{learned}, {model.entries_lag} entries behind")
