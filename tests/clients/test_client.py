@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import httpx
 import msgpack
@@ -72,7 +73,7 @@ def test_missing_values_go_out_as_nan_in_arrays(client: Client, service: FakeSer
     assert service.requests[-1].headers["Content-Type"] == "application/x-npz"
 
 
-@pytest.mark.parametrize("labels", [["a", 1], ["a\0", "b"], [2**63, 1], [True, 1]])
+@pytest.mark.parametrize("labels", [["a", 1], ["a\0", "b"], [True, 1]])
 def test_labels_that_arrays_would_change_go_out_in_json(labels: list[object]) -> None:
     payload = samples_payload([[1.0, None], [3.0, 4.0]], labels, [1, 2])  # type: ignore[arg-type]
     assert json.loads(payload.content) == {
@@ -144,7 +145,8 @@ def test_a_restored_model_is_what_it_was_at_the_snapshot(client: Client) -> None
 
 def test_a_key_used_for_other_samples_is_refused(client: Client) -> None:
     first = client.learn("iris", [[1, 2]], ["a"], idempotency_key="k")
-    assert client.learn("iris", [[1, 2]], ["a"], idempotency_key="k") == first
+    assert first.repeated is False
+    assert client.learn("iris", [[1, 2]], ["a"], idempotency_key="k") == replace(first, repeated=True)
     with pytest.raises(Invalid):
         client.learn("iris", [[9, 9]], ["a"], idempotency_key="k")
 

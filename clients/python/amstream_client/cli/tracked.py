@@ -58,7 +58,7 @@ def label(
     """
     with connected(context, url, key) as client:
         try:
-            target = to_target(label, Layout.to_learn(client.model(model).spec, None, None))
+            target = to_target(label, Layout.to_learn(client.model(model).spec))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         print_resource(client.label(model, prediction, target, weight=weight, correct=correct), as_json)
@@ -81,7 +81,7 @@ def labels(
     Example: amstream tracked labels boiler labels.csv
     """
     with connected(context, url, key) as client:
-        known = _read(file, Layout.to_learn(client.model(model).spec, None, None))
+        known = _read(file, Layout.to_learn(client.model(model).spec))
         rest = iter(known.items())
         done: list[Labelled] = []
         while part := dict(islice(rest, batch)):
