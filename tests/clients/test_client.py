@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import httpx
@@ -10,7 +11,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from amstream_client import Client, Conflict, Invalid, NotFound, UnexpectedAnswer
+from amstream_client import BadName, Client, Conflict, Invalid, NotFound, UnexpectedAnswer
 from amstream_client.payload import samples_payload
 from amstream_client.testing import FakeService
 
@@ -194,8 +195,23 @@ def test_a_url_may_have_a_path_and_names_are_escaped(service: FakeService) -> No
         Client("https://host/prefix", service.key, transport=service.transport()) as client,
         pytest.raises(NotFound),
     ):
-        client.model("a/b?c")
-    assert service.requests[-1].url.raw_path == b"/prefix/v1/models/a%2Fb%3Fc"
+        client.model("a?b c")
+    assert service.requests[-1].url.raw_path == b"/prefix/v1/models/a%3Fb%20c"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "digits/metrics"])
+def test_a_name_that_would_lead_to_another_route_is_refused(client: Client, service: FakeService, name: str) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: client.model(name),
+        lambda: client.delete_snapshot("iris", name),
+        lambda: client.tracked("iris", name),
+        lambda: client.revoke_key(name),
+        lambda: next(client.events(name)),
+    ]
+    for ask in asks:
+        with pytest.raises(BadName, match="a name is not empty and has no slash"):
+            ask()
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])
