@@ -93,6 +93,13 @@ def test_what_the_detail_says_of_the_first_error_is_not_said_twice() -> None:
     assert str(error_for(problem(422, "invalid", with_more, wrong))) == f"{with_more}; {both}"
 
 
+def test_what_there_is_not_is_named_once() -> None:
+    wrong = [{"field": "model", "value": "nobody", "message": "unknown"}]
+    assert str(error_for(problem(404, "unknown-model", "there is no model 'nobody'", wrong))) == (
+        "there is no model 'nobody'"
+    )
+
+
 def test_many_or_long_errors_are_cut_short() -> None:
     wrong: list[dict[str, Any]] = [
         {"field": f"x.{i}", "value": list(range(1000)), "message": "is too long"} for i in range(100)

@@ -38,6 +38,9 @@ def test_hyperparameters_are_set_and_shown(run: Run) -> None:
     assert json.loads(changed.stdout) == {"mu": 0.1, "horizons": [1000, None]}
     assert "[1000, null]" in run("hyperparameters", "show", "iris").stdout
     assert run("hyperparameters", "set", "iris", "mu").exit_code == 2
+    refused = run("hyperparameters", "set", "iris", "mu=NaN")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert refused.stderr.startswith("error: the hyper-parameters: Out of range float values")
 
 
 def test_events_are_printed_a_line_each(run: Run, client: Client) -> None:

@@ -135,7 +135,8 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    pass
+    def __str__(self) -> str:
+        return self.detail  # it names what there is not
 
 
 class UnknownModel(NotFound):
