@@ -82,6 +82,24 @@ def test_the_message_names_field_and_value() -> None:
     assert error.errors == [FieldError("samples.3.x.5", "abc", "must be a number")]
 
 
+def test_what_the_detail_says_of_the_first_error_is_not_said_twice() -> None:
+    wrong: list[dict[str, Any]] = [{"field": "x", "value": "12 bytes", "message": "must have 16 bytes"}]
+    said = "x = '12 bytes': must have 16 bytes"
+    assert str(error_for(problem(422, "invalid", said, wrong))) == 'x = "12 bytes": must have 16 bytes'
+    wrong.append({"field": "y", "value": 1, "message": "must be a list"})
+    both = 'x = "12 bytes": must have 16 bytes; y = 1: must be a list'
+    assert str(error_for(problem(422, "invalid", f"{said} (and 1 more)", wrong))) == both
+    with_more = "the batch is refused: x = '12 bytes': must have 16 bytes"
+    assert str(error_for(problem(422, "invalid", with_more, wrong))) == f"{with_more}; {both}"
+
+
+def test_what_there_is_not_is_named_once() -> None:
+    wrong = [{"field": "model", "value": "nobody", "message": "unknown"}]
+    assert str(error_for(problem(404, "unknown-model", "there is no model 'nobody'", wrong))) == (
+        "there is no model 'nobody'"
+    )
+
+
 def test_many_or_long_errors_are_cut_short() -> None:
     wrong: list[dict[str, Any]] = [
         {"field": f"x.{i}", "value": list(range(1000)), "message": "is too long"} for i in range(100)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from typer.testing import Result
@@ -65,6 +66,47 @@ def test_a_bad_file_is_refused_before_anything_is_learned(run: Run, service: Fak
     result = run("evaluate", "iris", path)
     assert (result.exit_code, service.models["iris"].y) == (1, [])
     assert "'other' is not one of the model's classes" in result.stderr
+
+
+def stopping(service: FakeService, at: int) -> httpx.MockTransport:
+    """The service, until Ctrl-C instead of the given post of samples."""
+    posts = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal posts
+        posts += request.method == "POST" and request.url.path.endswith("/samples")
+        if posts == at:
+            raise KeyboardInterrupt
+        return service.answer(request)
+
+    return httpx.MockTransport(answer)
+
+
+def test_an_interrupted_run_says_how_far_it_got_and_the_figures_of_the_next_leave_that_out(
+    run: Run, service: FakeService, file: Path
+) -> None:
+    interrupted = run("evaluate", "iris", file, "--batch", 2, transport=stopping(service, 3))
+    assert (interrupted.exit_code, interrupted.stderr) == (
+        130,
+        "interrupted: 4 samples accepted; the same command on the same file goes on from there\n",
+    )
+    again = run("evaluate", "iris", file, "--batch", 2, "--json")
+    found = json.loads(again.stdout)
+    # b b and b a are left; two a and two b were learned, then two a and four b.
+    assert (found["samples"], found["repeated"], found["accuracy"]) == (4, 4, 1 / 4)
+    assert again.stderr == "4 of 8 samples had been accepted before: the figures leave them out\n"
+    assert len(service.models["iris"].y) == 8
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_file_that_was_learned_already_is_not_evaluated(run: Run, file: Path, options: list[str]) -> None:
+    assert run("evaluate", "iris", file).exit_code == 0
+    again = run("evaluate", "iris", file, *options)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert again.stderr.startswith(
+        "error: nothing is evaluated: 8 of 8 samples had been accepted before; --pass 2 learns them once more"
+    )
+    assert run("evaluate", "iris", file, "--pass", 2).exit_code == 0
 
 
 def test_figures_are_those_of_their_definitions() -> None:

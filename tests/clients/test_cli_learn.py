@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from amstream_client import Client, Unavailable
-from amstream_client.cli.learn import wait_until_learned
+from amstream_client import AmstreamError, Client, Unavailable
+from amstream_client.cli.waiting import STILL_S, look_until_learned, wait_until_learned
 from amstream_client.testing import FakeService, problem
 
 Run = Callable[..., Result]
@@ -44,7 +44,7 @@ def stop_at_post(service: FakeService, number: int, failure: BaseException | htt
 
 def test_a_csv_file_is_learned_in_its_order(run: Run, service: FakeService, file: Path) -> None:
     result = run("learn", "iris", file, "--label", "kind", "--batch", 4)
-    assert (result.exit_code, result.stdout) == (0, "10 samples accepted\n"), result.stderr
+    assert (result.exit_code, result.stdout) == (0, "10 samples accepted, entries 1-0 to 3-0\n"), result.stderr
     assert service.models["iris"].x == [[i, i + 1] for i in range(10)]
     assert service.models["iris"].y == ["a", "b"] * 5
     assert len([r for r in service.requests if r.method == "POST"]) == 3
@@ -54,13 +54,29 @@ def test_an_npz_file_is_learned_with_its_weights(run: Run, service: FakeService,
     path = tmp_path / "iris.npz"
     np.savez(path, x=np.array([[1, 2], [3, np.nan]]), y=["a", "b"], weight=[1, 0.5])
     result = run("learn", "iris", path, "--json")
-    assert json.loads(result.stdout) == {"model": "iris", "accepted": 2, "last_entry": "1-0", "learned": False}
+    assert json.loads(result.stdout) == {
+        "model": "iris",
+        "accepted": 2,
+        "repeated": 0,
+        "last_entry": "1-0",
+        "entries": ["1-0"],
+        "learned": False,
+    }
     assert service.models["iris"].weight == [1, 0.5]
 
 
-def test_learning_a_file_again_learns_nothing_twice(run: Run, service: FakeService, file: Path) -> None:
-    for _ in range(2):
-        assert run("learn", "iris", file, "--batch", 4).exit_code == 0
+def test_every_entry_of_a_file_is_told(run: Run, file: Path) -> None:
+    told = json.loads(run("learn", "iris", file, "--batch", 4, "--wait", "--json").stdout)
+    assert (told["entries"], told["last_entry"]) == (["1-0", "2-0", "3-0"], "3-0")
+
+
+def test_learning_a_file_again_learns_nothing_twice_and_says_so(run: Run, service: FakeService, file: Path) -> None:
+    transport = stop_at_post(service, 2, KeyboardInterrupt())
+    assert run("learn", "iris", file, "--batch", 4, transport=transport).exit_code == 130
+    assert run("learn", "iris", file, "--batch", 4).stdout == (
+        "10 samples accepted, 8 of them before, entries 1-0 to 3-0\n"
+    )
+    assert json.loads(run("learn", "iris", file, "--batch", 4, "--json").stdout)["repeated"] == 10
     assert len(service.models["iris"].y) == 10
 
 
@@ -117,8 +133,32 @@ def test_a_file_without_labels_cannot_be_learned(run: Run, file: Path) -> None:
 
 def test_wait_returns_once_the_last_entry_is_learned(run: Run, service: FakeService, file: Path) -> None:
     result = run("learn", "iris", file, "--batch", 4, "--wait")
-    assert (result.exit_code, result.stdout) == (0, "10 samples learned\n")
+    assert (result.exit_code, result.stdout) == (0, "10 samples learned, entries 1-0 to 3-0\n")
     assert service.requests[-1].url.params["min_entry"] == "3-0"
+
+
+def test_a_key_that_may_learn_alone_waits_by_how_far_the_model_got(run: Run, service: FakeService, file: Path) -> None:
+    applied = iter(["2-5", "3-0"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/predictions"):
+            return problem(403, "forbidden", "the key lacks the scope 'predict'")
+        response = service.answer(request)
+        if request.method == "GET" and service.models["iris"].y:
+            return httpx.Response(200, json=response.json() | {"applied_entry": next(applied)})
+        return response
+
+    result = run("learn", "iris", file, "--batch", 4, "--wait", transport=httpx.MockTransport(answer))
+    assert (result.exit_code, result.stdout) == (0, "10 samples learned, entries 1-0 to 3-0\n"), result.stderr
+    assert next(applied, None) is None
+
+
+def test_looking_gives_up_when_the_learner_stands_still(client: Client) -> None:
+    client.learn("iris", [[1, 2]], ["a"])
+    pauses: list[float] = []
+    with pytest.raises(AmstreamError, match="stands still at entry 1-0, before 10-0"):
+        look_until_learned(client, "iris", "10-0", sleep=pauses.append)
+    assert STILL_S < sum(pauses) < STILL_S + 2
 
 
 def test_waiting_goes_on_while_the_learner_does_and_gives_up_when_it_stands_still(service: FakeService) -> None:

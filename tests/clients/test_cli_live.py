@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
@@ -16,8 +17,9 @@ from typer.testing import CliRunner, Result
 from amstream_client import Client, ConnectionFailed, DeadLetter
 from amstream_client.cli import register
 from amstream_client.cli.watch import Watched, sparkline, view
-from amstream_client.events import Event
+from amstream_client.events import KINDS, Event
 from amstream_client.testing import FakeService, problem
+from service.events import Kind
 
 Run = Callable[..., Result]
 
@@ -36,6 +38,9 @@ def test_hyperparameters_are_set_and_shown(run: Run) -> None:
     assert json.loads(changed.stdout) == {"mu": 0.1, "horizons": [1000, None]}
     assert "[1000, null]" in run("hyperparameters", "show", "iris").stdout
     assert run("hyperparameters", "set", "iris", "mu").exit_code == 2
+    refused = run("hyperparameters", "set", "iris", "mu=NaN")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert refused.stderr.startswith("error: the hyper-parameters: Out of range float values")
 
 
 def test_events_are_printed_a_line_each(run: Run, client: Client) -> None:
@@ -46,6 +51,17 @@ def test_events_are_printed_a_line_each(run: Run, client: Client) -> None:
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["1-0", "learned"], ["2-0", "learned"]]
     one = json.loads(run("events", "iris", "--after", "2-0", "--kind", "learned", "--count", 1, "--json").stdout)
     assert (one["id"], one["kind"], one["data"]["model_version"]) == ("3-0", "learned", 3)
+
+
+def test_a_kind_of_event_that_there_is_not_is_a_usage_error_that_lists_them(run: Run, service: FakeService) -> None:
+    refused = run("events", "iris", "--kind", "drift", "--kind", "foo")
+    assert (refused.exit_code, service.requests) == (2, [])
+    shown = " ".join(refused.stderr.replace("│", " ").split())
+    assert "learned, checkpoint, drift, new-class, adopted, dead-letter, missed, not 'foo'" in shown
+
+
+def test_the_kinds_of_events_are_those_of_the_service() -> None:
+    assert set(KINDS) == set(get_args(Kind))
 
 
 def test_watching_shows_figures_pace_and_events(run: Run, client: Client) -> None:

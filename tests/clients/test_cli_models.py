@@ -59,6 +59,12 @@ def test_options_override_the_spec_file(run: Run, service: FakeService, tmp_path
     assert (created["inputs"], created["seed"], created["block"]) == (3, 2, {"size": 16, "wait_ms": 9})
 
 
+def test_a_model_that_was_shown_is_a_spec(run: Run, service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "iris.json").write_text(run("models", "show", "iris", "--json").stdout)
+    assert run("models", "create", "new", "--spec", tmp_path / "iris.json", "--seed", 7).exit_code == 0
+    assert service.models["new"].spec == service.models["iris"].spec | {"seed": 7}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -120,6 +126,7 @@ def test_snapshots_are_made_listed_shown_and_restored(run: Run) -> None:
     ("words", "message"),
     [
         ("models show nobody", "error: there is no model 'nobody'\n"),
+        ("models show digits/metrics", "error: a name is not empty and has no slash: 'digits/metrics' is none\n"),
         ("restore iris nothing", "error: there is no such snapshot\n"),
         ("models list --key amk_wrong", "error: the API key is missing or unknown\n"),
         ("models list --url ftp://host", "error: url must be like http://127.0.0.1:8707, not 'ftp://host'\n"),

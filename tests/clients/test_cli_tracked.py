@@ -72,3 +72,9 @@ def test_a_bad_file_is_refused_before_anything_is_sent(
 
 def test_a_label_that_is_none_of_the_models_is_a_usage_error(run: Run) -> None:
     assert run("tracked", "label", "iris", "1-x", "other").exit_code == 2
+
+
+@pytest.mark.parametrize("weight", ["-1", "1e9", "inf", "nan"])
+def test_a_weight_that_the_service_does_not_take_is_a_usage_error(run: Run, service: FakeService, weight: str) -> None:
+    assert run("tracked", "label", "iris", "1-x", "a", "--weight", weight).exit_code == 2
+    assert service.requests == []

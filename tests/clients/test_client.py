@@ -3,13 +3,15 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import msgpack
 import numpy as np
 import pytest
 
-from amstream_client import Client, Conflict, Invalid, NotFound, UnexpectedAnswer
+from amstream_client import BadName, Client, Conflict, Invalid, NotFound, UnexpectedAnswer
 from amstream_client.payload import samples_payload
 from amstream_client.testing import FakeService
 
@@ -72,7 +74,7 @@ def test_missing_values_go_out_as_nan_in_arrays(client: Client, service: FakeSer
     assert service.requests[-1].headers["Content-Type"] == "application/x-npz"
 
 
-@pytest.mark.parametrize("labels", [["a", 1], ["a\0", "b"], [2**63, 1], [True, 1]])
+@pytest.mark.parametrize("labels", [["a", 1], ["a\0", "b"], [True, 1]])
 def test_labels_that_arrays_would_change_go_out_in_json(labels: list[object]) -> None:
     payload = samples_payload([[1.0, None], [3.0, 4.0]], labels, [1, 2])  # type: ignore[arg-type]
     assert json.loads(payload.content) == {
@@ -144,7 +146,8 @@ def test_a_restored_model_is_what_it_was_at_the_snapshot(client: Client) -> None
 
 def test_a_key_used_for_other_samples_is_refused(client: Client) -> None:
     first = client.learn("iris", [[1, 2]], ["a"], idempotency_key="k")
-    assert client.learn("iris", [[1, 2]], ["a"], idempotency_key="k") == first
+    assert first.repeated is False
+    assert client.learn("iris", [[1, 2]], ["a"], idempotency_key="k") == replace(first, repeated=True)
     with pytest.raises(Invalid):
         client.learn("iris", [[9, 9]], ["a"], idempotency_key="k")
 
@@ -192,8 +195,23 @@ def test_a_url_may_have_a_path_and_names_are_escaped(service: FakeService) -> No
         Client("https://host/prefix", service.key, transport=service.transport()) as client,
         pytest.raises(NotFound),
     ):
-        client.model("a/b?c")
-    assert service.requests[-1].url.raw_path == b"/prefix/v1/models/a%2Fb%3Fc"
+        client.model("a?b c")
+    assert service.requests[-1].url.raw_path == b"/prefix/v1/models/a%3Fb%20c"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "digits/metrics"])
+def test_a_name_that_would_lead_to_another_route_is_refused(client: Client, service: FakeService, name: str) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: client.model(name),
+        lambda: client.delete_snapshot("iris", name),
+        lambda: client.tracked("iris", name),
+        lambda: client.revoke_key(name),
+        lambda: next(client.events(name)),
+    ]
+    for ask in asks:
+        with pytest.raises(BadName, match="a name is not empty and has no slash"):
+            ask()
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, True), (503, False)])

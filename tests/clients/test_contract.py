@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from amstream_client import Client, Conflict, Invalid, UnknownModel, UnknownPrediction, UnknownSnapshot, WrongTask, wire
-from amstream_client.cli import register
+from amstream_client.cli import models, register
 from tests.server import Server
 
 SPEC: wire.Spec = {"inputs": 2, "hidden": [8], "classes": ["a", "b"], "block": {"size": 4}, "seed": 1}
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 # Spoken by others: Open Inference clients, Prometheus, whoever watches processes.
 BY_HAND = re.compile(r"/(v2|metrics|livez|readyz|openapi\.json)\b")
 
@@ -105,8 +107,9 @@ def called(transport: Recording, described: dict[str, Any]) -> set[str]:
 def test_what_the_client_expects_of_an_answer_is_what_the_service_describes(
     described: dict[str, Any], schema: str
 ) -> None:
+    """What has a default may be missing: the client knew it before the service said it."""
     known = described["components"]["schemas"][schema]["properties"]
-    assert {field.name for field in fields(SCHEMAS[schema])} <= known.keys()
+    assert {field.name for field in fields(SCHEMAS[schema]) if field.default is MISSING} <= known.keys()
 
 
 @pytest.mark.long  # so that the service may say more before the client listens
@@ -173,6 +176,38 @@ def test_every_command_is_understood_by_the_service(
 ) -> None:
     use_every_command(run, tmp_path)
     assert called(transport, described) <= operations(described)
+
+
+def test_the_challenger_of_the_document_is_made(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = DOCUMENT.read_text().split("## Models\n")[1].split("## ")[0]
+    lines = re.findall(r"^    amstream (.*)$", block, re.MULTILINE)
+    made = []
+    for line in lines:
+        command, _, file = line.partition(" > ")
+        made.append(run(*shlex.split(command)))
+        if file:
+            (tmp_path / file).write_text(json.dumps(made[-1]))
+    challenger = made[-1]["spec"]
+    assert (challenger["shadow_of"], challenger["hyperparameters"]["horizons"]) == ("iris", [8, 64])
+    for name in ("iris-fast", "iris"):
+        run("models", "delete", name, "--yes")
+    assert all(f"    amstream {line}\n" in str(models.create.__doc__) for line in lines[-2:])
+
+
+def test_a_key_that_may_learn_alone_waits_until_all_is_learned(
+    run: Callable[..., Any], client: Client, tmp_path: Path
+) -> None:
+    client.create_model("learn-alone", SPEC)
+    key = client.create_key("learn-alone", ["learn"], models=["learn-alone"]).key
+    np.savez(tmp_path / "data.npz", x=np.ones((512, 2)), y=["a"] * 512, time=np.full(512, 1795770000.0))
+    learned = run("learn", "learn-alone", tmp_path / "data.npz", "--batch", 16, "--wait", "--key", key)
+    assert (learned["learned"], client.model("learn-alone").samples_learned) == (True, 512)
+    assert len(learned["entries"]) >= 32
+    assert str(client.metrics("learn-alone").newest_time).startswith("2026-11-27T09:00:00")
+    client.delete_model("learn-alone")
 
 
 def use_every_command(run: Callable[..., Any], tmp_path: Path) -> None:

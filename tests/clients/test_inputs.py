@@ -113,7 +113,7 @@ def test_times_become_seconds_since_1970(times: Any) -> None:
 
 
 def test_a_time_without_an_offset_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"time\[0\] is .* offset"):
+    with pytest.raises(ValueError, match=r"time\[0\]: .* offset"):
         to_seconds([datetime(2026, 11, 27)], 1)
     with pytest.raises(ValueError, match="time has 1 values for 2 samples"):
         to_seconds([1.0], 2)

@@ -47,7 +47,7 @@ def test_without_y_there_are_no_labels(tmp_path: Path) -> None:
         ({"x": [["1", "2"]]}, "needs an array x"),
         ({"x": [[1, 2, 3]]}, "x has 3 columns, but the model has 2 inputs"),
         ({"x": [[1, 2]], "y": [1, 2]}, r"y has shape \(2,\), but x has 1 rows"),
-        ({"x": [[1, 2], [1, math.inf]], "y": [1, 1]}, r"rows 1 to 2: x\[1, 1\] is infinite"),
+        ({"x": [[1, 2], [1, math.inf]], "y": [1, 1]}, "row 2, column 2 of x: inf is too large"),
         ({"x": [[1, 2], [1, 2]], "y": [1.0, 1.5]}, "row 2: '1.5' is not a label of type integer"),
         ({"x": [[1, 2]], "y": np.array([{}], dtype=object)}, "Object arrays cannot be loaded"),
     ],

@@ -6,6 +6,7 @@ from amstream_client.client import Client
 from amstream_client.errors import (
     AmstreamError,
     ApiError,
+    BadName,
     Conflict,
     ConnectionFailed,
     FieldError,
@@ -60,6 +61,7 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "AsyncProducer",
+    "BadName",
     "Client",
     "Conflict",
     "ConnectionFailed",

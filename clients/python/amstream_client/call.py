@@ -13,7 +13,7 @@ import httpx
 
 from amstream_client.compression import Compression, compressed
 from amstream_client.discovery import is_loopback
-from amstream_client.errors import UnexpectedAnswer
+from amstream_client.errors import BadName, UnexpectedAnswer
 from amstream_client.payload import Payload
 from amstream_client.wire import Resource, parse, parse_list
 
@@ -66,7 +66,15 @@ class Call(Generic[T]):
 
 
 def model_path(model: str, *rest: str) -> str:
-    return "/".join(["/v1/models", *(quote(part, safe="") for part in (model, *rest))])
+    """Raises: BadName."""
+    return "/".join(["/v1/models", *map(path_part, (model, *rest))])
+
+
+def path_part(name: str) -> str:
+    """Raises BadName for what no escape keeps in its place: servers take %2F for a slash, and clients resolve dots."""
+    if name in ("", ".", "..") or "/" in name:
+        raise BadName(f"a name is not empty and has no slash: {name!r} is none")
+    return quote(name, safe="")
 
 
 def read_json(response: httpx.Response) -> Any:

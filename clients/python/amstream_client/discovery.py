@@ -31,6 +31,9 @@ def discover(url: str | None, key: str | None, environ: Mapping[str, str]) -> tu
     path = _data_directory(environ) / "admin.key"
     try:
         key = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        advice = "perhaps no service was started on this machine yet: `amstream serve` starts one"
+        raise KeyNotFound(f"no API key: AMSTREAM_KEY is not set, and there is no {path}; {advice}") from error
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "not a key"
         raise KeyNotFound(f"no API key: AMSTREAM_KEY is not set, and {path}: {cause}") from error

@@ -4,6 +4,7 @@ AmstreamError
 ├── KeyNotFound          no API key in the arguments, the environment or the data directory
 ├── ConnectionFailed     no answer; `sent` says whether the request may have been carried out
 ├── UnexpectedAnswer     an answer that is not amstream's: another service, a proxy
+├── BadName              a name that would lead to another route of the API; a ValueError, too
 ├── WrongTask            the model is a regression and not a classification, or the other way round
 ├── ProducerFailed       a producer's end; `unsent` holds what it could not send (in amstream_client.outbox)
 ├── QueueFull            as many samples wait as may (in amstream_client.outbox)
@@ -67,6 +68,10 @@ class UnexpectedAnswer(AmstreamError):
     pass
 
 
+class BadName(AmstreamError, ValueError):
+    pass
+
+
 class WrongTask(AmstreamError):
     pass
 
@@ -101,10 +106,16 @@ class ApiError(AmstreamError):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        parts = [self.detail, *map(str, self.errors[:ERRORS_IN_MESSAGE])]
+        parts = [*map(str, self.errors[:ERRORS_IN_MESSAGE])]
+        if not self._detail_is_first_error():
+            parts.insert(0, self.detail)
         if len(self.errors) > ERRORS_IN_MESSAGE:
             parts.append(f"and {len(self.errors) - ERRORS_IN_MESSAGE} more")
         return "; ".join(parts)
+
+    def _detail_is_first_error(self) -> bool:
+        first = self.errors[0] if self.errors else None
+        return first is not None and self.detail.startswith(f"{first.field} = ") and first.message in self.detail
 
 
 class Invalid(ApiError):
@@ -124,7 +135,8 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    pass
+    def __str__(self) -> str:
+        return self.detail  # it names what there is not
 
 
 class UnknownModel(NotFound):

@@ -14,6 +14,7 @@ from amstream_client.call import model_path
 from amstream_client.errors import ApiError, ConnectionFailed, NotFound, Unavailable, UnexpectedAnswer
 from amstream_client.retry import Attempts, backoff_s
 
+KINDS = ("learned", "checkpoint", "drift", "new-class", "adopted", "dead-letter", "missed")
 SILENCE_S = 60.0  # the service says something every 15 s
 PAUSE_S = 1.0  # after a stream that the service ended
 
@@ -22,7 +23,7 @@ PAUSE_S = 1.0  # after a stream that the service ended
 class Event:
     """Args:
     id: its place among the events, to go on after; of `missed`, the place before what is gone
-    kind: learned, checkpoint, drift, new-class, adopted, dead-letter; or missed: some are gone that came here
+    kind: one of KINDS; missed: some are gone that came here
     data: what there is to say; an event may come twice, and names the entry that it is about
     """
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amstream_client.errors import AmstreamError, ApiError, ConnectionFailed, Invalid, TooLarge, Unavailable
+from amstream_client.limits import LARGEST_WEIGHT
 from amstream_client.payload import Row, Time, to_rows, to_seconds, to_targets
 from amstream_client.retry import backoff_s
 from amstream_client.wire import Accepted, Target
@@ -103,8 +104,8 @@ class Outbox:
         """Raises: ValueError for what cannot be sent."""
         [row] = to_rows([x])
         [target] = to_targets([y])
-        if not weight >= 0 or weight == float("inf"):
-            raise ValueError(f"weight must be a number of at least 0, not {weight}")
+        if not 0 <= weight <= LARGEST_WEIGHT:
+            raise ValueError(f"weight must be a number from 0 to {LARGEST_WEIGHT:g}, not {weight}")
         if self._waiting and _form(row) != (form := _form(self._waiting[-1][1].x)):
             raise ValueError(f"x has {_form(row)}, the sample before it {form}")
         [seconds] = to_seconds([time], 1)

@@ -14,6 +14,15 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from amstream_client.limits import (
+    EARLIEST,
+    HIGHEST_LABEL,
+    LARGEST_INPUT,
+    LARGEST_WEIGHT,
+    LATEST,
+    LONGEST_LABEL,
+    LOWEST_LABEL,
+)
 from amstream_client.wire import Target
 
 
@@ -44,7 +53,6 @@ class Payload:
     encoding: str | None = None
 
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 SNAPSHOT_FILE = "application/vnd.safetensors"
 
 
@@ -94,15 +102,15 @@ def to_rows(x: Inputs) -> Rows:
 
 
 def to_matrix(x: Inputs) -> NDArray[np.float32]:
-    """Raises ValueError unless x is (n, inputs) with n >= 1 and every value fits float32; NaN is a missing value."""
+    """Raises ValueError unless x is (n, inputs) with n >= 1, no value beyond LARGEST_INPUT; NaN is a missing value."""
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which the check below names
         rows = np.asarray(_as_array(x), dtype=np.float32)
     if rows.ndim != 2 or len(rows) == 0:
         raise ValueError(f"x must have shape (n, inputs) with n >= 1, not {rows.shape}")
-    infinite = np.argwhere(np.isinf(rows))
-    if len(infinite):
-        sample, feature = infinite[0]
-        raise ValueError(f"x[{sample}, {feature}] is infinite or too large for float32")
+    beyond = np.argwhere(np.abs(rows) > LARGEST_INPUT)
+    if len(beyond):
+        sample, feature = beyond[0]
+        raise ValueError(f"x[{sample}, {feature}] is infinite or too large: beyond {LARGEST_INPUT:g}")
     return rows
 
 
@@ -115,8 +123,8 @@ def _named_row(row: Any, place: int) -> dict[str, float | None]:
             number = math.nan if value is None else float(value)
         except TypeError:  # pandas.NA
             number = math.nan
-        if abs(number) > FLOAT32_MAX:
-            raise ValueError(f"x[{place}][{name!r}] is infinite or too large for float32")
+        if abs(number) > LARGEST_INPUT:
+            raise ValueError(f"x[{place}][{name!r}] is infinite or too large: beyond {LARGEST_INPUT:g}")
         named[str(name)] = None if math.isnan(number) else number
     return named
 
@@ -133,13 +141,29 @@ def to_targets(y: Labels) -> list[Target]:
     for place, target in enumerate(targets):
         if not (isinstance(target, str | int) or _is_value(target)):  # a bool is an int
             raise ValueError(f"y[{place}] is {target!r}, which is no label and no value")
+        try:
+            check_target(target)
+        except ValueError as error:
+            raise ValueError(f"y[{place}]: {error}") from error
     return targets
+
+
+def check_target(target: Target) -> None:
+    """Raises ValueError for a label or a value beyond the service's limits."""
+    if isinstance(target, str):
+        if len(target) > LONGEST_LABEL:
+            raise ValueError(f"{target[:20]!r}… has more than {LONGEST_LABEL} characters")
+    elif isinstance(target, int):
+        if not LOWEST_LABEL <= target <= HIGHEST_LABEL:
+            raise ValueError(f"{target} does not fit 64 bits")
+    elif any(abs(value) > LARGEST_INPUT for value in (target if isinstance(target, list) else [target])):
+        raise ValueError(f"{target} is too large: beyond {LARGEST_INPUT:g}")
 
 
 def _is_value(target: Any) -> bool:
     """Of a regression: a finite number, or a list of them."""
     numbers = target if isinstance(target, list) else [target]
-    return all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+    return all(isinstance(number, int | float) and -math.inf < number < math.inf for number in numbers)
 
 
 def _as_array(x: Any) -> Any:
@@ -157,14 +181,14 @@ def _to_weights(weight: Weights, n: int) -> list[float]:
     weights = np.asarray(_as_array(weight), dtype=np.float64)
     if weights.shape != (n,):
         raise ValueError(f"weight has shape {weights.shape} for {n} samples")
-    unusable = np.flatnonzero(~np.isfinite(weights))
+    unusable = np.flatnonzero(~((weights >= 0) & (weights <= LARGEST_WEIGHT)))
     if len(unusable):
-        raise ValueError(f"weight[{unusable[0]}] is {weights[unusable[0]]}")
+        raise ValueError(f"weight[{unusable[0]}] is {weights[unusable[0]]}, not from 0 to {LARGEST_WEIGHT:g}")
     return [float(each) for each in weights]
 
 
 def to_seconds(times: Times, n: int) -> list[float | None]:
-    """Since 1970. Raises ValueError for a time that does not say its offset from UTC, and unless there are n."""
+    """Since 1970. Raises ValueError for a time that `to_second` refuses, and unless there are n."""
     given: Any = times.tolist() if hasattr(times, "tolist") and not _is_datetime64(times) else times
     if _is_datetime64(given):  # in UTC, by numpy's convention
         array = np.asarray(given)
@@ -172,21 +196,29 @@ def to_seconds(times: Times, n: int) -> list[float | None]:
         given = [None if missing else float(each) for each, missing in zip(seconds, np.isnat(array), strict=True)]
     if len(given) != n:
         raise ValueError(f"time has {len(given)} values for {n} samples")
-    return [_second(time, place) for place, time in enumerate(given)]
+    converted: list[float | None] = []
+    for place, each in enumerate(given):
+        try:
+            converted.append(to_second(each))
+        except ValueError as error:
+            raise ValueError(f"time[{place}]: {error}") from error
+    return converted
+
+
+def to_second(time: Any) -> float | None:
+    """Raises ValueError for what is no time, does not say its offset from UTC, or is of no year from 1 to 9999."""
+    if time is None or time != time:  # NaN, NaT
+        return None
+    if isinstance(time, datetime) and time.tzinfo is None:
+        raise ValueError(f"{time} does not say its offset from UTC")
+    seconds = time.timestamp() if isinstance(time, datetime) else float(time)
+    if not EARLIEST <= seconds <= LATEST:
+        raise ValueError(f"{time} is not of the years 1 to 9999, in seconds since 1970")
+    return seconds
 
 
 def _is_datetime64(times: Any) -> bool:
     return getattr(getattr(times, "dtype", None), "kind", None) == "M" and getattr(times.dtype, "tz", None) is None
-
-
-def _second(time: Any, place: int) -> float | None:
-    if time is None or time != time:  # NaN, NaT
-        return None
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise ValueError(f"time[{place}] is {time}, which does not say its offset from UTC")
-        return time.timestamp()
-    return float(time)
 
 
 def _as_json(rows: Rows) -> Sequence[Any]:
@@ -208,7 +240,7 @@ def _as_column(targets: list[Target]) -> NDArray[Any] | None:
         return np.array(targets, np.float64)
     if kinds == {str} and not any(str(target).endswith("\0") for target in targets):  # numpy strips those
         return np.array(targets)
-    if kinds == {bool} or (kinds == {int} and all(-(2**63) <= target < 2**63 for target in targets)):  # type: ignore[operator]
+    if kinds in ({bool}, {int}):
         return np.array(targets)
     return None
 

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -49,6 +49,7 @@ class FakeModel:
     x: list[list[float]] = field(default_factory=list)  # NaN = missing
     y: list[Label] = field(default_factory=list)
     weight: list[float] = field(default_factory=list)
+    time: list[float | None] = field(default_factory=list)  # as they were sent; None = not known
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     snapshots: dict[str, tuple[Snapshot, int]] = field(default_factory=dict)  # with the samples learned by then
     dead_letters: list[DeadLetter] = field(default_factory=list)
@@ -184,15 +185,16 @@ def _learn(model: FakeModel, request: httpx.Request) -> httpx.Response:
         seen, accepted = model.accepted[key]
         if seen != digest:
             return problem(422, "idempotency-key", "the Idempotency-Key was used for other samples")
-        return httpx.Response(202, json=asdict(accepted))
+        return httpx.Response(202, json=asdict(replace(accepted, repeated=True)))
     body = _decode(request)
     if "samples" in body:
         samples = body["samples"]
         x = [[math.nan if value is None else value for value in sample["x"]] for sample in samples]
         y, weight = [sample["y"] for sample in samples], [sample.get("weight", 1.0) for sample in samples]
+        time = [sample.get("time") for sample in samples]
     else:
         x, y = body["x"], body["y"]
-        weight = body.get("weight", [1.0] * len(y))
+        weight, time = body.get("weight", [1.0] * len(y)), body.get("time", [None] * len(y))
     wrong = _wrong_widths(model, x) + [
         {"field": f"samples.{i}.y", "value": label, "message": "is not one of the classes"}
         for i, label in enumerate(y)
@@ -203,6 +205,7 @@ def _learn(model: FakeModel, request: httpx.Request) -> httpx.Response:
     model.x += x
     model.y += y
     model.weight += weight
+    model.time += [None if each is None or math.isnan(each) else each for each in time]
     model.version += 1
     model.accepted[key] = digest, Accepted([f"{model.version}-0"], len(y))
     return httpx.Response(202, json=asdict(model.accepted[key][1]))
@@ -282,7 +285,7 @@ def _restore(model: FakeModel, name: str, if_match: str | None) -> httpx.Respons
     if if_match not in (None, f'"{snapshot.digest}"'):
         wrong = {"field": "If-Match", "value": if_match, "message": "must be the digest of the snapshot"}
         return problem(412, "precondition-failed", "the snapshot has another digest", [wrong])
-    del model.x[samples:], model.y[samples:], model.weight[samples:]
+    del model.x[samples:], model.y[samples:], model.weight[samples:], model.time[samples:]
     model.version += 1
     return httpx.Response(200, json=asdict(Restored(name, model.applied_entry, model.version)))
 

@@ -81,8 +81,11 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Accepted:
+    """repeated: whether all of it had been accepted before, under the same Idempotency-Key."""
+
     entries: list[str]
     accepted: int
+    repeated: bool = False
 
 
 @dataclass(frozen=True)

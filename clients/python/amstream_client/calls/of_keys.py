@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
-from amstream_client.call import Call, read, read_list, read_nothing
+from amstream_client.call import Call, path_part, read, read_list, read_nothing
 from amstream_client.payload import json_payload
 from amstream_client.wire import CreatedKey, Key
 
@@ -44,4 +43,4 @@ def keys(*, revoked: bool = False) -> Call[list[Key]]:
 
 def revoke_key(key_id: str) -> Call[None]:
     """Refused from then on, by all processes within seconds. Raises Conflict for the last key that could make another."""
-    return Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", read_nothing)
+    return Call("DELETE", f"/v1/keys/{path_part(key_id)}", read_nothing)

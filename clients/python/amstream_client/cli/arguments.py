@@ -44,3 +44,15 @@ ModelArgument: TypeAlias = Annotated[
 SnapshotArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="SNAPSHOT", help="The snapshot's name.", autocompletion=complete_snapshots)
 ]
+TimeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The column or array of times: seconds since 1970; in a CSV also such as 2026-11-27T09:00:00Z."
+        " Default: none; time in a .npz.",
+    ),
+]
+HeaderOption: TypeAlias = Annotated[
+    bool | None,
+    typer.Option("--header/--no-header", help="Whether a CSV's first row is a header. Default: as it looks."),
+]

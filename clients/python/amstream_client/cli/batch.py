@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amstream_client.errors import AmstreamError
+from amstream_client.limits import LARGEST_INPUT, LARGEST_WEIGHT
+from amstream_client.payload import check_target, to_second
 from amstream_client.wire import Label, LabelType, Spec, Target
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class DataFileError(AmstreamError):
@@ -30,20 +32,29 @@ class Layout:
     label: str | None  # names of columns; None: by position
     weight: str | None
     features: Sequence[str] | None = None  # names of columns, where the model names its features
+    time: str | None = None  # name of a column
+    header: bool | None = None  # whether a CSV has one; None: as it looks
 
     @classmethod
-    def to_learn(cls, spec: Spec, label: str | None, weight: str | None) -> Layout:
+    def to_learn(
+        cls,
+        spec: Spec,
+        label: str | None = None,
+        weight: str | None = None,
+        time: str | None = None,
+        header: bool | None = None,
+    ) -> Layout:
         """Raises: AmstreamError for a model with several targets."""
         if (spec.get("targets") or 1) > 1:
             raise AmstreamError("samples with several targets are not read from files: use the Python client")
         classes = spec["classes"]
         any_label = not classes or (spec.get("max_classes") or 0) > len(classes)
         known = None if any_label else frozenset(classes)
-        return cls(spec["inputs"], spec["label_type"], known, label, weight, spec.get("features"))
+        return cls(spec["inputs"], spec["label_type"], known, label, weight, spec.get("features"), time, header)
 
     @classmethod
-    def to_predict(cls, spec: Spec, label: str | None) -> Layout:
-        return cls(spec["inputs"], spec["label_type"], None, label, None, spec.get("features"))
+    def to_predict(cls, spec: Spec, label: str | None, header: bool | None = None) -> Layout:
+        return cls(spec["inputs"], spec["label_type"], None, label, None, spec.get("features"), header=header)
 
 
 @dataclass(frozen=True)
@@ -54,19 +65,46 @@ class Batch:
     first_row: int
     last_row: int
     share_read: float  # of the file, to 1.0
+    time: list[float | None] | None = None  # seconds since 1970; None where it is not known
 
 
 def to_number(text: str) -> float:
-    """NaN for an empty field, which is a missing value. Raises ValueError for what float32 cannot hold."""
+    """NaN for an empty field, which is a missing value. Raises ValueError for what the service does not take."""
     if not text.strip():
         return math.nan
     try:
         number = float(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a number") from error
-    if abs(number) > FLOAT32_MAX:
-        raise ValueError(f"{text!r} is too large")
+    if abs(number) > LARGEST_INPUT:
+        raise ValueError(f"{text!r} is too large: beyond {LARGEST_INPUT:g}")
     return number
+
+
+def to_weight(value: str | float) -> float:
+    """Raises ValueError when it is missing, or none that the service takes."""
+    weight = to_number(str(value))
+    if math.isnan(weight):
+        raise ValueError("the weight is missing")
+    if not 0 <= weight <= LARGEST_WEIGHT:
+        raise ValueError(f"the weight {str(value)!r} is not from 0 to {LARGEST_WEIGHT:g}")
+    return weight
+
+
+def to_time(value: str | float) -> float | None:
+    """Seconds since 1970, given so or as RFC 3339 has it; None where it is missing. Raises ValueError."""
+    text = str(value).strip()
+    if not text:
+        return None
+    time: datetime | float
+    try:
+        time = float(text)
+    except ValueError:
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no time: seconds since 1970, or such as 2026-11-27T09:00:00Z") from error
+    return to_second(time)
 
 
 def to_target(value: str | float | bool, layout: Layout) -> Target:
@@ -82,6 +120,7 @@ def to_target(value: str | float | bool, layout: Layout) -> Target:
     label = _typed_label(text, layout.label_type)
     if label is None:
         raise ValueError(f"{text!r} is not a label of type {layout.label_type}")
+    check_target(label)
     if layout.classes is not None and label not in layout.classes:
         raise ValueError(f"{text!r} is not one of the model's classes")
     return label

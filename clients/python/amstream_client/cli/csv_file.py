@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from amstream_client.cli.batch import Batch, DataFileError, Layout, to_number, to_target
+from amstream_client.cli.batch import Batch, DataFileError, Layout, to_number, to_target, to_time, to_weight
 
 Value = TypeVar("Value")
 Record = tuple[int, list[str]]  # row number, fields
@@ -39,6 +38,7 @@ class _Columns:
     features: list[int]
     label: int | None
     weight: int | None
+    time: int | None
     has_header: bool
 
 
@@ -57,10 +57,14 @@ def _records(path: Path, text: TextIOWrapper) -> Iterator[Record]:
 def _columns(path: Path, first: Record, layout: Layout) -> _Columns:
     row, fields = first
     names = [field.strip() for field in fields]
-    label, weight = (_named(path, row, names, name) for name in (layout.label, layout.weight))
-    features = [column for column in range(len(fields)) if column not in (label, weight)]
-    if layout.features is not None and (label is not None or _is_header([fields[column] for column in features])):
-        return _by_name(path, names, layout, label, weight)
+    named = any((layout.label, layout.weight, layout.time))
+    if named and layout.header is False:
+        raise DataFileError(f"{path}: --label, --weight and --time need a header, which --no-header says it has not")
+    label, weight, time = (_named(path, row, names, name) for name in (layout.label, layout.weight, layout.time))
+    features = [column for column in range(len(fields)) if column not in (label, weight, time)]
+    words = layout.header is not False and _are_words([fields[column] for column in features])
+    if layout.features is not None and (label is not None or words):
+        return _by_name(path, names, layout, label, weight, time)
     if label is None and len(features) == layout.inputs + 1:
         label = features.pop()
     if len(features) != layout.inputs:
@@ -68,22 +72,26 @@ def _columns(path: Path, first: Record, layout: Layout) -> _Columns:
             f"{path}: {len(features)} columns of features, but the model has {layout.inputs} inputs"
             " (a label is the last column, or --label names it)"
         )
-    has_header = layout.label is not None or layout.weight is not None or _is_header([fields[i] for i in features])
+    has_header = layout.header
+    if has_header is None:
+        has_header = named or _are_words([fields[column] for column in features]) or _is_numbered(path, first, layout)
     shown = [f"'{name}'" for name in names] if has_header else [str(i) for i in range(1, len(fields) + 1)]
-    return _Columns(shown, features, label, weight, has_header)
+    return _Columns(shown, features, label, weight, time, has_header)
 
 
-def _by_name(path: Path, names: list[str], layout: Layout, label: int | None, weight: int | None) -> _Columns:
+def _by_name(
+    path: Path, names: list[str], layout: Layout, label: int | None, weight: int | None, time: int | None
+) -> _Columns:
     """Columns in any order, as the model names its features; of others, the only one is the label, unless it is named."""
     wanted = layout.features or ()
     missing = [name for name in wanted if names.count(name) != 1]
     if missing:
         raise DataFileError(f"{path}: needs one column for each feature of the model; not so for '{missing[0]}'")
-    others = [column for column, name in enumerate(names) if name not in wanted and column != weight]
+    others = [column for column, name in enumerate(names) if name not in wanted and column not in (weight, time)]
     if label is None and len(others) == 1:
         [label] = others
     features = [names.index(name) for name in wanted]
-    return _Columns([f"'{name}'" for name in names], features, label, weight, has_header=True)
+    return _Columns([f"'{name}'" for name in names], features, label, weight, time, has_header=True)
 
 
 def _named(path: Path, row: int, names: list[str], name: str | None) -> int | None:
@@ -94,10 +102,26 @@ def _named(path: Path, row: int, names: list[str], name: str | None) -> int | No
     return names.index(name)
 
 
-def _is_header(features: list[str]) -> bool:
+def _are_words(features: list[str]) -> bool:
     """Whether all are names. One word among numbers is a bad value, which taking the row for a header would hide."""
     texts = [text for text in features if text.strip()]
     return bool(texts) and not any(_is_number(text) for text in texts)
+
+
+def _is_numbered(path: Path, first: Record, layout: Layout) -> bool:
+    """Whether it is the header 0,1,2,… of columns without names. Raises: DataFileError where it could be a sample, too."""
+    row, fields = first
+    texts = [field.strip() for field in fields]
+    if texts[: layout.inputs] != [str(column) for column in range(layout.inputs)]:
+        return False
+    if label := "".join(texts[layout.inputs :]):  # one column at most
+        try:
+            to_target(label, layout)
+        except ValueError:
+            return True
+        if layout.classes is not None and label != str(layout.inputs):
+            return False
+    raise DataFileError(f"{path}, row {row}: is a header of numbers, or a sample: --header or --no-header says which")
 
 
 def _is_number(text: str) -> bool:
@@ -120,19 +144,13 @@ def _batch(path: Path, part: list[Record], columns: _Columns, layout: Layout, sh
         if len(fields) != len(columns.names):
             raise DataFileError(f"{path}, row {row}: {len(fields)} columns, but {len(columns.names)} in the first row")
     x = [[convert(record, column, to_number) for column in columns.features] for record in part]
-    label, weight = columns.label, columns.weight
+    label, weight, time = columns.label, columns.weight, columns.time
     return Batch(
         x=np.array(x, dtype=np.float32),
         y=None if label is None else [convert(record, label, lambda text: to_target(text, layout)) for record in part],
-        weight=None if weight is None else [convert(record, weight, _to_weight) for record in part],
+        weight=None if weight is None else [convert(record, weight, to_weight) for record in part],
         first_row=part[0][0],
         last_row=part[-1][0],
         share_read=share_read,
+        time=None if time is None else [convert(record, time, to_time) for record in part],
     )
-
-
-def _to_weight(text: str) -> float:
-    weight = to_number(text)
-    if math.isnan(weight):
-        raise ValueError("the weight is missing")
-    return weight

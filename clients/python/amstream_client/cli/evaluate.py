@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, cast
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from amstream_client.cli.arguments import ModelArgument
-from amstream_client.cli.batch import DataFileError, Layout
+from amstream_client.cli.arguments import HeaderOption, ModelArgument, TimeOption
+from amstream_client.cli.batch import Layout
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches, sha256_of
-from amstream_client.cli.learn import RETRIES, Run, check, wait_until_learned
+from amstream_client.cli.learn import INTERRUPTED, RETRIES, Run, Tally, check, send
 from amstream_client.cli.output import JsonOption, console, print_json, print_table
 from amstream_client.cli.prequential import Prequential, PrequentialValues
+from amstream_client.cli.waiting import wait_until_learned
 from amstream_client.client import Client
-from amstream_client.errors import Invalid, NoClassYet, NoValueYet
+from amstream_client.errors import AmstreamError, NoClassYet, NoValueYet
 from amstream_client.payload import Inputs
-from amstream_client.wire import Label, Target
+from amstream_client.wire import Label, Predictions, Target
 
 
 def evaluate(
@@ -35,6 +36,8 @@ def evaluate(
         str | None,
         typer.Option(metavar="NAME", help="The column or array of weights. Default: none; weight in a .npz."),
     ] = None,
+    time: TimeOption = None,
+    header: HeaderOption = None,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Samples predicted, then learned, at a time. Default: the model's block.")
     ] = None,
@@ -48,20 +51,37 @@ def evaluate(
     What the predictions were worth is shown beside two predictors that learn nothing: the last label before a batch again
     (no change), and the most frequent one until then (majority); for a regression, the last value and the mean.
 
+    What the same command sent before, within an hour, is not learned twice, and the figures leave it out; --pass 2 learns
+    it once more.
+
     Example: amstream evaluate digits digits.csv --label digit
     """
     with connected(context, url, key, retries=RETRIES) as client:
-        spec = client.model(model).spec
-        size = batch or spec.get("block", {}).get("size", 64)
-        run = Run(model, file, Layout.to_learn(spec, label, weight), size, pass_number)
-        check(run)
-        judge = Values() if spec.get("task") == "regression" else Labels()
-        started = time.monotonic()
-        _evaluate(client, run, judge)
-        rate = judge.seen.samples / (time.monotonic() - started)
+        tally = Tally()
+        try:
+            spec = client.model(model).spec
+            size = batch or spec.get("block", {}).get("size", 64)
+            run = Run(model, file, Layout.to_learn(spec, label, weight, time, header), size, pass_number)
+            check(run)
+            judge = Values() if spec.get("task") == "regression" else Labels()
+            started = monotonic()
+            _evaluate(client, run, judge, tally)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted: {tally.so_far()}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except AmstreamError as error:
+            if not tally.accepted:
+                raise
+            raise tally.after(error) from error
+        rate = judge.seen.samples / (monotonic() - started)
+        if tally.repeated:
+            before = f"{tally.repeated} of {tally.accepted} samples had been accepted before"
+            if not judge.seen.samples:
+                raise AmstreamError(f"nothing is evaluated: {before}; --pass 2 learns them once more")
+            typer.echo(f"{before}: the figures leave them out", err=True)
     figures = {name: value for name, value in asdict(judge.seen.figures()).items() if not math.isnan(value)}
     if as_json:
-        print_json({"model": model, "batch": size, "samples_per_s": rate, **figures})
+        print_json({"model": model, "batch": size, "samples_per_s": rate, "repeated": tally.repeated, **figures})
         return
     rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in figures.items() if name != "samples"]
     print_table(("figure", "value"), rows)
@@ -73,13 +93,17 @@ class Labels:
 
     def __init__(self) -> None:
         self.seen = Prequential()
+        self._said: Predictions | None = None
 
-    def predict(self, client: Client, model: str, x: Inputs, y: list[Target], min_entry: str | None) -> None:
-        labels = cast(list[Label], y)
+    def predict(self, client: Client, model: str, x: Inputs, min_entry: str | None) -> None:
         try:
-            self.seen.add(labels, client.predict(model, x, min_entry=min_entry))
+            self._said = client.predict(model, x, min_entry=min_entry)
         except NoClassYet:
-            self.seen.add(labels, None)
+            self._said = None
+
+    def judge(self, y: list[Target]) -> None:
+        """What was predicted last."""
+        self.seen.add(cast(list[Label], y), self._said)
 
     def __str__(self) -> str:
         return f"accuracy {self.seen.figures().accuracy:.4f}"
@@ -90,21 +114,22 @@ class Values:
 
     def __init__(self) -> None:
         self.seen = PrequentialValues()
+        self._said: list[float] | None = None
 
-    def predict(self, client: Client, model: str, x: Inputs, y: list[Target], min_entry: str | None) -> None:
-        values = cast(list[float], y)
+    def predict(self, client: Client, model: str, x: Inputs, min_entry: str | None) -> None:
         try:
-            predicted = cast(list[float], client.predict_values(model, x, min_entry=min_entry).values)
+            self._said = cast(list[float], client.predict_values(model, x, min_entry=min_entry).values)
         except NoValueYet:
-            self.seen.add(values, None)
-        else:
-            self.seen.add(values, predicted)
+            self._said = None
+
+    def judge(self, y: list[Target]) -> None:
+        self.seen.add(cast(list[float], y), self._said)
 
     def __str__(self) -> str:
         return f"mae {self.seen.figures().mae:.4g}"
 
 
-def _evaluate(client: Client, run: Run, judge: Labels | Values) -> None:
+def _evaluate(client: Client, run: Run, judge: Labels | Values, tally: Tally) -> None:
     """Each batch is predicted by a version that has learned the one before."""
     digest = sha256_of(run.file)
     entry: str | None = None
@@ -113,15 +138,11 @@ def _evaluate(client: Client, run: Run, judge: Labels | Values) -> None:
     with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
         task = progress.add_task("", total=1.0, worth="")
         for number, batch in enumerate(read_batches(run.file, run.layout, run.batch_size)):
-            if batch.y is None:
-                raise DataFileError(f"{run.file}: changed while it was read")
-            judge.predict(client, run.model, batch.x, batch.y, entry)
-            try:
-                accepted = client.learn(
-                    run.model, batch.x, batch.y, batch.weight, idempotency_key=run.key_of_batch(digest, number)
-                )
-            except Invalid as error:
-                raise DataFileError(f"{run.file}, rows {batch.first_row} to {batch.last_row}: {error}") from error
+            judge.predict(client, run.model, batch.x, entry)
+            accepted = send(client, run, batch, run.key_of_batch(digest, number))
+            tally.add(accepted)
+            if not accepted.repeated and batch.y is not None:
+                judge.judge(batch.y)
             entry = accepted.entries[-1]
             progress.update(task, completed=batch.share_read, worth=str(judge))
     if entry is not None:

@@ -11,6 +11,7 @@ import typer
 from amstream_client.cli.arguments import ModelArgument
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.output import JsonOption, print_json
+from amstream_client.events import KINDS
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -37,6 +38,9 @@ def events(
     amstream events digits
     amstream events digits --kind drift --kind new-class --json
     """
+    unknown = [each for each in kind or () if each not in KINDS]
+    if unknown:
+        raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, not {unknown[0]!r}")
     with connected(context, url, key) as client:
         listening = client.events(model, after=after)
         shown = 0

@@ -10,6 +10,7 @@ import typer
 from amstream_client.cli.arguments import ModelArgument
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.output import JsonOption, print_json, print_table
+from amstream_client.errors import AmstreamError
 
 app = typer.Typer(no_args_is_help=True, help="Look at a model's hyper-parameters, and change them while it learns.")
 
@@ -45,7 +46,10 @@ def set_(
     """
     parsed = dict(map(parse_hyperparameter, changes))
     with connected(context, url, key) as client:
-        _print(client.set_hyperparameters(model, parsed), as_json)
+        try:
+            _print(client.set_hyperparameters(model, parsed), as_json)
+        except ValueError as error:  # NaN or an infinity, which JSON does not have
+            raise AmstreamError(f"the hyper-parameters: {error}") from error
 
 
 def parse_hyperparameter(text: str) -> tuple[str, Any]:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
-from amstream_client.cli.arguments import ModelArgument
-from amstream_client.cli.batch import DataFileError, Layout
+from amstream_client.cli.arguments import HeaderOption, ModelArgument, TimeOption
+from amstream_client.cli.batch import Batch, DataFileError, Layout
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches, sha256_of
 from amstream_client.cli.output import JsonOption, console, print_json
+from amstream_client.cli.waiting import wait_until_learned
 from amstream_client.client import Client
-from amstream_client.errors import AmstreamError, Invalid, Unavailable, WrongTask
+from amstream_client.errors import AmstreamError, Invalid
+from amstream_client.wire import Accepted
 
 RETRIES = 6  # about 5 s: a service that restarts does not end a long run
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -26,8 +27,33 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 @dataclass
 class Tally:
+    """repeated: how many of the samples had been accepted before."""
+
     accepted: int = 0
-    last_entry: str | None = None
+    repeated: int = 0
+    entries: list[str] = field(default_factory=list)
+
+    def add(self, answer: Accepted) -> None:
+        self.accepted += answer.accepted
+        self.repeated += answer.accepted if answer.repeated else 0
+        self.entries += answer.entries
+
+    def details(self) -> str:
+        before = f", {self.repeated} of them before" if self.repeated else ""
+        if not self.entries:
+            return before
+        first, last = self.entries[0], self.entries[-1]
+        return f"{before}, entry {first}" if first == last else f"{before}, entries {first} to {last}"
+
+    def so_far(self) -> str:
+        return f"{self.accepted} samples accepted; the same command on the same file goes on from there"
+
+    def after(self, error: AmstreamError) -> AmstreamError:
+        """What failed, and how far it got until then."""
+        if isinstance(error, DataFileError):
+            rest = "the rows before these are learned: leave them out when the rest is mended"
+            return AmstreamError(f"{error} ({self.accepted} samples accepted; {rest})")
+        return AmstreamError(f"{error} ({self.so_far()})")
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,8 @@ class Run:
             self.model,
             self.layout.label,
             self.layout.weight,
+            self.layout.time,
+            self.layout.header,
             self.batch_size,
             self.pass_number,
             number,
@@ -61,7 +89,7 @@ def learn(
         typer.Argument(
             metavar="FILE",
             help="A .csv with or without a header (empty field = missing value), or a .npz with arrays x, y and,"
-            " if samples have weights, weight.",
+            " if samples have them, weight and time.",
         ),
     ],
     label: Annotated[
@@ -75,6 +103,8 @@ def learn(
         str | None,
         typer.Option(metavar="NAME", help="The column or array of weights. Default: none; weight in a .npz."),
     ] = None,
+    time: TimeOption = None,
+    header: HeaderOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples per request.")] = 256,
     pass_number: Annotated[
         int, typer.Option("--pass", min=1, help="Raise it to learn a file once more, after a restore too: --pass 2.")
@@ -98,26 +128,24 @@ def learn(
         tally = Tally()
         try:
             spec = client.model(model).spec
-            run = Run(model, file, Layout.to_learn(spec, label, weight), batch, pass_number)
+            run = Run(model, file, Layout.to_learn(spec, label, weight, time, header), batch, pass_number)
             check(run)
             _send(client, run, tally)
-            if wait and tally.last_entry is not None:
-                wait_until_learned(client, model, spec["inputs"], tally.last_entry)
+            if wait and tally.entries:
+                wait_until_learned(client, model, spec["inputs"], tally.entries[-1])
         except KeyboardInterrupt:
-            typer.echo(f"interrupted: {_so_far(tally)}", err=True)
+            typer.echo(f"interrupted: {tally.so_far()}", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except AmstreamError as error:
             if not tally.accepted:
                 raise
-            raise AmstreamError(f"{error} ({_so_far(tally)})") from error
+            raise tally.after(error) from error
     if as_json:
-        print_json({"model": model, "accepted": tally.accepted, "last_entry": tally.last_entry, "learned": wait})
+        entries = {"last_entry": tally.entries[-1] if tally.entries else None, "entries": tally.entries}
+        counts = {"accepted": tally.accepted, "repeated": tally.repeated}
+        print_json({"model": model, **counts, **entries, "learned": wait})
     else:
-        typer.echo(f"{tally.accepted} samples {'learned' if wait else 'accepted'}")
-
-
-def _so_far(tally: Tally) -> str:
-    return f"{tally.accepted} samples accepted; the same command on the same file goes on from there"
+        typer.echo(f"{tally.accepted} samples {'learned' if wait else 'accepted'}{tally.details()}")
 
 
 def check(run: Run) -> None:
@@ -135,33 +163,18 @@ def _send(client: Client, run: Run, tally: Tally) -> None:
     ) as progress:
         task = progress.add_task("", total=1.0, accepted=0)
         for number, batch in enumerate(read_batches(run.file, run.layout, run.batch_size)):
-            if batch.y is None:
-                raise DataFileError(f"{run.file}: changed while it was read")
-            key = run.key_of_batch(digest, number)
-            try:
-                answer = client.learn(run.model, batch.x, batch.y, batch.weight, idempotency_key=key)
-            except Invalid as error:
-                raise DataFileError(f"{run.file}, rows {batch.first_row} to {batch.last_row}: {error}") from error
-            tally.accepted += answer.accepted
-            tally.last_entry = answer.entries[-1] if answer.entries else tally.last_entry
+            answer = send(client, run, batch, run.key_of_batch(digest, number))
+            tally.add(answer)
             progress.update(task, completed=batch.share_read, accepted=tally.accepted)
 
 
-def wait_until_learned(client: Client, model: str, inputs: int, entry: str) -> None:
-    """Waits for as long as the learner gets on; raises Unavailable when it stands still."""
-    probe = np.zeros((1, inputs))
-    version = None
-    while True:
-        try:
-            client.predict(model, probe, min_entry=entry)
-            return
-        except WrongTask:
-            return  # an answer all the same, by a version that has learned the entry
-        except Unavailable:
-            reached = client.model(model).model_version
-            if reached == version:
-                raise
-            version = reached
+def send(client: Client, run: Run, batch: Batch, key: str) -> Accepted:
+    if batch.y is None:
+        raise DataFileError(f"{run.file}: changed while it was read")
+    try:
+        return client.learn(run.model, batch.x, batch.y, batch.weight, time=batch.time, idempotency_key=key)
+    except Invalid as error:
+        raise DataFileError(f"{run.file}, rows {batch.first_row} to {batch.last_row}: {error}") from error
 
 
 class _SamplesColumn(ProgressColumn):

@@ -66,7 +66,12 @@ def create(
     context: typer.Context,
     name: NewNameArgument,
     spec: Annotated[
-        Path | None, typer.Option("--spec", metavar="FILE.json", help="A complete spec; other options override it.")
+        Path | None,
+        typer.Option(
+            "--spec",
+            metavar="FILE.json",
+            help="A spec, or what `models show --json` prints; other options override it.",
+        ),
     ] = None,
     inputs: Annotated[int | None, typer.Option(help="The number of features of a sample.")] = None,
     features: Annotated[
@@ -108,8 +113,9 @@ def create(
     Examples:
     amstream models create digits --inputs 64 --classes 0,1,2,3,4,5,6,7,8,9 --hidden 100,100
     amstream models create iris --inputs 4 --classes setosa,virginica --hyperparameter mu=0.1
-    amstream models create iris --spec iris.json --seed 3
-    amstream models create iris-fast --spec iris.json --shadow-of iris --hyperparameter horizons=[1000]
+    amstream models create iris --spec spec.json --seed 3
+    amstream models show iris --json > iris.json
+    amstream models create iris-fast --spec iris.json --shadow-of iris --hyperparameter 'horizons=[8,64]'
     """
     if spec is None and inputs is None and features is None:
         raise typer.BadParameter("give --inputs or --features, or --spec FILE.json")
@@ -193,7 +199,8 @@ def _read_spec(path: Path) -> dict[str, Any]:
         raise DataFileError(f"{path}: {error}") from error
     if not isinstance(spec, dict):
         raise DataFileError(f"{path}: a spec is a JSON object")
-    return spec
+    shown = spec.get("spec")  # of a model, as `models show` prints it
+    return shown if isinstance(shown, dict) else spec
 
 
 def _parse_classes(text: str, label_type: str | None) -> list[Label]:

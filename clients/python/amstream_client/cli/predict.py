@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from amstream_client.cli.arguments import ModelArgument
+from amstream_client.cli.arguments import HeaderOption, ModelArgument
 from amstream_client.cli.batch import Batch, DataFileError, Layout, to_number
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches
@@ -84,6 +84,7 @@ def predict(
     label: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column or array of labels, to measure accuracy.")
     ] = None,
+    header: HeaderOption = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Write every prediction and probability here.")
     ] = None,
@@ -114,7 +115,7 @@ def predict(
         if x is not None:
             batches: Iterator[Batch] = iter([Batch(to_matrix([_parse_x(x)]), None, None, 1, 1, 1.0)])
         else:
-            batches = read_batches(cast(Path, file), Layout.to_predict(spec, label), batch)
+            batches = read_batches(cast(Path, file), Layout.to_predict(spec, label, header), batch)
         answers = Answers(iter(()))
         predicts = _values if regression else _one_label if x is not None and not track else _labels
         answers.rows = predicts(client, model, batches, track, answers)

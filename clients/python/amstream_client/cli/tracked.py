@@ -14,12 +14,13 @@ from amstream_client.cli.arguments import ModelArgument
 from amstream_client.cli.batch import DataFileError, Layout, to_target
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.output import JsonOption, print_json, print_resource, print_table
+from amstream_client.limits import LARGEST_WEIGHT
 from amstream_client.wire import Labelled, Target
 
 app = typer.Typer(no_args_is_help=True, help="Predictions that wait for their labels: `amstream predict --track`.")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The prediction's ID, as `predict --track` told.")]
-WeightOption = Annotated[float, typer.Option(min=0, help="How much the sample counts.")]
+WeightOption = Annotated[float, typer.Option(min=0, max=LARGEST_WEIGHT, help="How much the sample counts.")]
 CorrectOption = Annotated[bool, typer.Option("--correct", help="Replace another label that came before.")]
 
 
@@ -58,7 +59,7 @@ def label(
     """
     with connected(context, url, key) as client:
         try:
-            target = to_target(label, Layout.to_learn(client.model(model).spec, None, None))
+            target = to_target(label, Layout.to_learn(client.model(model).spec))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         print_resource(client.label(model, prediction, target, weight=weight, correct=correct), as_json)
@@ -81,7 +82,7 @@ def labels(
     Example: amstream tracked labels boiler labels.csv
     """
     with connected(context, url, key) as client:
-        known = _read(file, Layout.to_learn(client.model(model).spec, None, None))
+        known = _read(file, Layout.to_learn(client.model(model).spec))
         rest = iter(known.items())
         done: list[Labelled] = []
         while part := dict(islice(rest, batch)):
