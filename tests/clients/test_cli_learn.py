@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from amstream_client import AmstreamError, Client, Unavailable
+from amstream_client import AmstreamError, Client, DeadLetter, Unavailable
 from amstream_client.cli.waiting import STILL_S, look_until_learned, wait_until_learned
 from amstream_client.testing import FakeService, problem
 
@@ -61,6 +61,7 @@ def test_an_npz_file_is_learned_with_its_weights(run: Run, service: FakeService,
         "last_entry": "1-0",
         "entries": ["1-0"],
         "learned": False,
+        "dead_letters": [],
     }
     assert service.models["iris"].weight == [1, 0.5]
 
@@ -134,7 +135,8 @@ def test_a_file_without_labels_cannot_be_learned(run: Run, file: Path) -> None:
 def test_wait_returns_once_the_last_entry_is_learned(run: Run, service: FakeService, file: Path) -> None:
     result = run("learn", "iris", file, "--batch", 4, "--wait")
     assert (result.exit_code, result.stdout) == (0, "10 samples learned, entries 1-0 to 3-0\n")
-    assert service.requests[-1].url.params["min_entry"] == "3-0"
+    [waited] = [request for request in service.requests if request.url.path.endswith("/predictions")]
+    assert waited.url.params["min_entry"] == "3-0"
 
 
 def test_a_key_that_may_learn_alone_waits_by_how_far_the_model_got(run: Run, service: FakeService, file: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_key_that_may_learn_alone_waits_by_how_far_the_model_got(run: Run, ser
         if request.url.path.endswith("/predictions"):
             return problem(403, "forbidden", "the key lacks the scope 'predict'")
         response = service.answer(request)
-        if request.method == "GET" and service.models["iris"].y:
+        if request.method == "GET" and request.url.path.endswith("/iris") and service.models["iris"].y:
             return httpx.Response(200, json=response.json() | {"applied_entry": next(applied)})
         return response
 
@@ -179,3 +181,17 @@ def test_waiting_goes_on_while_the_learner_does_and_gives_up_when_it_stands_stil
     ):
         wait_until_learned(client, "iris", 2, "9-0")
     assert asked == ["9-0"] * 4
+
+
+def test_entries_that_could_not_be_learned_are_told_to_who_waits(
+    run: Run, service: FakeService, tmp_path: Path
+) -> None:
+    file = tmp_path / "iris.csv"
+    file.write_text("1,2,a\n3,4,b\n5,6,a\n")
+    service.models["iris"].dead_letters = [DeadLetter("2-0", "not finite", 1, 80), DeadLetter("9-0", "other", 1, 80)]
+    result = run("learn", "iris", file, "--batch", 1, "--wait")
+    assert result.exit_code == 1
+    assert "3 samples accepted" in result.stdout
+    assert "1 of 3 entries could not be learned: `amstream dead-letters iris`" in result.stderr
+    told = json.loads(run("learn", "iris", file, "--batch", 1, "--wait", "--json").stdout)
+    assert (told["learned"], told["dead_letters"]) == (False, ["2-0"])

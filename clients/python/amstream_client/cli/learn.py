@@ -124,6 +124,7 @@ def learn(
     amstream learn digits digits.csv --label digit --wait
     amstream learn digits more.npz --batch 64
     """
+    passed_over: list[str] = []
     with connected(context, url, key, retries=RETRIES) as client:
         tally = Tally()
         try:
@@ -133,6 +134,8 @@ def learn(
             _send(client, run, tally)
             if wait and tally.entries:
                 wait_until_learned(client, model, spec["inputs"], tally.entries[-1])
+                dead = {letter.entry for letter in client.dead_letters(model)}
+                passed_over = [entry for entry in tally.entries if entry in dead]
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {tally.so_far()}", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -143,9 +146,15 @@ def learn(
     if as_json:
         entries = {"last_entry": tally.entries[-1] if tally.entries else None, "entries": tally.entries}
         counts = {"accepted": tally.accepted, "repeated": tally.repeated}
-        print_json({"model": model, **counts, **entries, "learned": wait})
+        learned = {"learned": wait and not passed_over, "dead_letters": passed_over}
+        print_json({"model": model, **counts, **entries, **learned})
     else:
-        typer.echo(f"{tally.accepted} samples {'learned' if wait else 'accepted'}{tally.details()}")
+        done = "learned" if wait and not passed_over else "accepted"
+        typer.echo(f"{tally.accepted} samples {done}{tally.details()}")
+    if passed_over:
+        count = f"{len(passed_over)} of {len(tally.entries)} entries"
+        typer.echo(f"{count} could not be learned: `amstream dead-letters {model}` says why", err=True)
+        raise typer.Exit(1)
 
 
 def check(run: Run) -> None:
