@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_predictions_wait_for_the_entry_posted_last(remote: RemoteLearner, fake:
 
 def test_a_repeated_post_is_answered_as_before_and_learned_once(remote: RemoteLearner) -> None:
     remote.learn(X, Y)
-    assert remote.repeat_last() == remote.posts[-1].accepted
+    assert remote.repeat_last() == replace(remote.posts[-1].accepted, repeated=True)
     assert remote.client.model("toy").samples_learned == remote.samples_posted == 7
 
 
@@ -56,5 +58,5 @@ def test_a_repeat_survives_a_service_that_is_down_for_a_while(fake: FakeService)
     client.create_model("toy", {"inputs": 2, "classes": [0, 1, 2]})
     learner = RemoteLearner(client, "toy")
     learner.learn(X, Y)
-    assert learner.repeat_last() == learner.posts[-1].accepted
+    assert learner.repeat_last() == replace(learner.posts[-1].accepted, repeated=True)
     assert client.model("toy").samples_learned == 7

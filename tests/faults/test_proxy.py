@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import socket
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -279,20 +281,21 @@ def test_the_same_bytes_on_several_connections_at_once_and_later_are_answered_al
     name = deployment.new_model()
     request = request_bytes(deployment, name, "once")
 
-    def send(attempt: int) -> tuple[bytes, bytes]:
+    def send(attempt: int) -> tuple[bytes, Any]:
         """(status line, body)."""
         with socket.create_connection(("127.0.0.1", deployment.server.port), timeout=DEADLINE_S) as connection:
             connection.sendall(request)
             reply = b"".join(iter(lambda: connection.recv(65536), b""))
         head, _, body = reply.partition(b"\r\n\r\n")
-        return head.splitlines()[0], body
+        return head.splitlines()[0], json.loads(body)
 
     with ThreadPoolExecutor(4) as senders:
         answers = list(senders.map(send, range(4)))
     deployment.restart()
     answers.append(send(4))
-    assert set(answers) == {answers[0]}
-    assert answers[0][0] == b"HTTP/1.1 202 Accepted"
+    assert {status for status, _ in answers} == {b"HTTP/1.1 202 Accepted"}
+    assert sorted(body.pop("repeated") for _, body in answers) == [False, True, True, True, True]
+    assert all(body == answers[0][1] for _, body in answers)
     deployment.check(name, X[:20].astype(np.float32))
 
 

@@ -129,6 +129,6 @@ def test_the_same_key_with_another_time_is_another_post(http: TestClient, model:
     headers = {"Idempotency-Key": "timed"}
     first = http.post(f"{model}/samples", json={"samples": [GOOD | {"time": 1}]}, headers=headers)
     again = http.post(f"{model}/samples", json={"samples": [GOOD | {"time": "1970-01-01T00:00:01Z"}]}, headers=headers)
-    assert again.json() == first.json()
+    assert again.json() == first.json() | {"repeated": True}
     other = http.post(f"{model}/samples", json={"samples": [GOOD | {"time": 2}]}, headers=headers)
     assert refused(other, 422, "idempotency-key-reused") == [("Idempotency-Key", "timed")]

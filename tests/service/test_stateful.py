@@ -109,7 +109,8 @@ class Api(RuleBasedStateMachine):
         key = {"Idempotency-Key": f"post-{expected.entries}-{n}-{seed}"}
         answers = [self.http.post(f"/v1/models/{name}/samples", json=body, headers=key) for _ in range(times)]
         assert {answer.status_code for answer in answers} == {202}
-        assert len({str(answer.json()) for answer in answers}) == 1
+        assert [answer.json()["repeated"] for answer in answers] == [False, True][:times]
+        assert len({str(answer.json()["entries"]) for answer in answers}) == 1
         entries = answers[0].json()["entries"]
         assert len(entries) == -(-n // 4)
         expected.learned += n
