@@ -231,11 +231,14 @@ class Catalog:
         if not model.spec.open:
             return
         most, version = model.spec.max_classes or 0, self._publications.current(model.id)
-        classes = set(model.spec.classes if version is None else version.labels)
+        known = frozenset(model.spec.classes) if version is None else version.classes
+        new: set[Any] = set()
         for label in labels:
-            if label not in classes and len(classes) >= most:
+            if label in known or label in new:
+                continue
+            if len(known) + len(new) >= most:
                 raise Invalid(FieldError("y", label, f"must be one of the {most} classes; max_classes allows no more"))
-            classes.add(label)
+            new.add(label)
 
     def _checkpointed(self, model: Model) -> Published:
         with self._sessions() as session:

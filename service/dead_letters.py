@@ -50,4 +50,4 @@ async def count(client: redis.asyncio.Redis, model_id: str) -> int:
 
 async def delete(client: redis.asyncio.Redis, model_id: str, *, until: EntryId) -> None:
     """Those up to an entry, that one included. Raises: RedisError."""
-    await client.xtrim(keys.dead_letters(model_id), minid=str(EntryId(until.ms, until.seq + 1)), approximate=False)
+    await client.xtrim(keys.dead_letters(model_id), minid=str(until.next), approximate=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+LARGEST = 2**64 - 1
+"""Of either part."""
 _FORM = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 
 
@@ -19,12 +21,16 @@ class EntryId(NamedTuple):
         """Raises: ValueError naming the text."""
         text = text.decode() if isinstance(text, bytes) else text
         match = _FORM.fullmatch(text)
-        if match is None or max(int(part) for part in match.groups()) >= 2**64:
+        if match is None or max(int(part) for part in match.groups()) > LARGEST:
             raise ValueError(f"{text!r} is not an entry ID")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
+
+    @property
+    def next(self) -> EntryId:
+        return EntryId(self.ms, self.seq + 1) if self.seq < LARGEST else EntryId(self.ms + 1, 0)
 
     @property
     def shown(self) -> str | None:

@@ -130,8 +130,8 @@ class Reign:
             except DamagedState as error:
                 damages.append(str(error))
                 self._log.error("checkpoint damaged", entry=str(checkpoint.position.entry), cause=str(error))
-            except KeyError:  # whoever has the lease alone prunes: the model was deleted meanwhile
-                raise ModelGone from None
+            except KeyError:  # deleted with its model, or pruned by who took the lease meanwhile: taking it anew tells
+                raise LeaseLost from None
         if found and len(damages) == len(found):
             raise Refusal(
                 f"all {len(found)} checkpoints of model {row.name!r} are damaged ({damages[0]}); "
@@ -175,6 +175,7 @@ class Reign:
         try:
             command = self._fold.apply(entry_id, payload, load_state=self._load_state, read_log=self._read_log)
         except UndecodableEntry as error:
+            self._settle()  # dead letters are in the order of the log
             self._bury(entry_id, payload, str(error))
         except CommandRefused as error:
             self._settle()

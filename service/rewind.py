@@ -20,7 +20,7 @@ from service.catalog import Model
 from service.commands import Commands, audit
 from service.database import Sessions
 from service.entries import Adopt
-from service.entry_id import EntryId
+from service.entry_id import LARGEST, EntryId
 from service.fold import START, LogTrimmed
 from service.idempotency import Once
 from service.keyring import Caller
@@ -30,7 +30,6 @@ from service.repositories.checkpoints import Position
 from service.state import DamagedState, FoldState
 from service.stream import ModelStream
 
-LAST_SEQ = 2**64 - 1
 CLOCKS_DIFFER_S = 60
 
 log = structlog.get_logger()
@@ -139,7 +138,7 @@ class Rewind:
                 model.spec,
                 base,
                 position,
-                log_between(stream, position.entry, EntryId(until.ms, until.seq + 1)),
+                log_between(stream, position.entry, until.next),
                 device=self._device,
                 load_state=partial(stored_state, self._sessions, model.id),
                 read_log=partial(log_between, stream),
@@ -164,7 +163,7 @@ class Rewind:
         """The last entry up to `at`, which must be over."""
         if isinstance(at, datetime) and at.timestamp() > time.time() + CLOCKS_DIFFER_S:
             raise Invalid(FieldError("at", at.isoformat(), "must not lie in the future"))
-        wanted = EntryId(max(0, int(at.timestamp() * 1000)), LAST_SEQ) if isinstance(at, datetime) else at
+        wanted = EntryId(max(0, int(at.timestamp() * 1000)), LARGEST) if isinstance(at, datetime) else at
         found = stream.last_until(wanted)
         if found is None or (isinstance(at, EntryId) and found != at):
             oldest = stream.first()

@@ -123,11 +123,6 @@ class ModelStream:
             if "equal or smaller" not in str(error):
                 raise
 
-    def dead(self) -> list[tuple[EntryId, str, bytes]]:
-        """The dead letters: entry, cause, original bytes."""
-        entries: Any = self._client.xrange(keys.dead_letters(self._model_id))
-        return [(EntryId.parse(entry), f[b"cause"].decode(), f[keys.FIELD.encode()]) for entry, f in entries]
-
     def restart(self, stream_uuid: str, marker: bytes, *, after: EntryId, entries_added: int) -> EntryId:
         """A new log whose first entry is `marker`, counted as the entry number `entries_added`.
 

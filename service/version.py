@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from models import Label, Predictor
 from models.prequential import ClassificationMetrics
@@ -34,3 +35,7 @@ class Version:
     metrics: Metrics
     in_force: ModelSpec
     newest_time: float | None = None
+
+    @cached_property
+    def classes(self) -> frozenset[Label]:
+        return frozenset(self.labels)

@@ -12,7 +12,8 @@ from service.api.dependencies import Authenticated, ModelName, Wired
 from service.api.entry_ids import entry_id
 from service.api.pages import USUAL, Cursor, Limit, Page, cut, place_of
 from service.commands import audit
-from service.entry_id import ORIGIN, EntryId
+from service.entry_id import LARGEST, ORIGIN, EntryId
+from service.problems import FieldError, Invalid
 
 router = APIRouter(prefix="/v1/models/{name}", tags=["dead letters"])
 
@@ -38,7 +39,7 @@ async def list_dead_letters(
     caller.require_any(name)
     model = await services.catalog.get(name)
     place = place_of(cursor, str)
-    after = ORIGIN if place is None else entry_id("cursor", place)
+    after = ORIGIN if place is None else _not_the_last("cursor", place)
     found = await dead_letters.dead_letters(services.async_redis, model.id, after=after, most=limit + 1)
     letters, next_cursor = cut(found, limit, lambda letter: str(letter.entry))
     return DeadLetterList(
@@ -65,6 +66,14 @@ async def delete_dead_letters(
     """Deletes those that have been looked at, for good."""
     caller.require("admin", name)
     model = await services.catalog.get(name)
-    last: EntryId = entry_id("until", until)
+    last = _not_the_last("until", until)
     await dead_letters.delete(services.async_redis, model.id, until=last)
     audit("delete-dead-letters", model, caller, until=str(last))
+
+
+def _not_the_last(field: str, text: str) -> EntryId:
+    """Raises: Invalid, also for the greatest ID that there is, after which nothing can come."""
+    found = entry_id(field, text)
+    if found.ms == LARGEST:
+        raise Invalid(FieldError(field, text, "must be an entry ID as the list has it"))
+    return found

@@ -195,3 +195,10 @@ def test_entries_that_could_not_be_learned_are_told_to_who_waits(
     assert "1 of 3 entries could not be learned: `amstream dead-letters iris`" in result.stderr
     told = json.loads(run("learn", "iris", file, "--batch", 1, "--wait", "--json").stdout)
     assert (told["learned"], told["dead_letters"]) == (False, ["2-0"])
+
+
+def test_a_header_that_is_told_makes_no_other_samples(run: Run, service: FakeService, file: Path) -> None:
+    assert run("learn", "iris", file).exit_code == 0
+    again = json.loads(run("learn", "iris", file, "--header", "--json").stdout)
+    assert (again["accepted"], again["repeated"]) == (10, 10)
+    assert len(service.models["iris"].y) == 10

@@ -57,6 +57,19 @@ def test_a_sample_is_no_header(tmp_path: Path, header: str, classes: list[Label]
     assert first_row(tmp_path, header, "string", classes) == 1
 
 
+@pytest.mark.parametrize("label_type", ["integer", None])
+def test_a_number_that_does_not_go_on_counting_is_no_header(tmp_path: Path, label_type: LabelType | None) -> None:
+    assert first_row(tmp_path, "0,1,20", label_type) == 1
+
+
+def test_a_header_that_is_told_names_the_features(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("2020,age,kind\n1,50,a\n")
+    layout = Layout(2, "string", None, None, None, ["age", "2020"], header=True)
+    (batch,) = read_batches(path, layout, 8)
+    assert (batch.x.tolist(), batch.y) == ([[50, 1]], ["a"])
+
+
 @pytest.mark.parametrize(
     ("header", "label_type", "classes"),
     [("0,1,label", "string", None), ("0,1,2", "integer", [2, 7]), ("0,1,2", None, None)],

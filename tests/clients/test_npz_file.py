@@ -34,6 +34,17 @@ def test_arrays_may_have_other_names(tmp_path: Path) -> None:
     assert (batch.y, batch.weight) == ([1], [0.5])
 
 
+def test_weights_and_times_do_not_matter_to_predictions(tmp_path: Path) -> None:
+    layout = Layout.to_predict({"inputs": 2, "label_type": "integer"}, None)
+    (batch,) = read_batches(write(tmp_path, x=[[1, 2]], y=[1], time=["then"], weight=[-1]), layout, 8)
+    assert (batch.y, batch.weight, batch.time) == ([1], None, None)
+
+
+def test_weights_may_be_booleans(tmp_path: Path) -> None:
+    (batch,) = read_batches(write(tmp_path, x=[[1, 2]] * 2, y=[1, 2], weight=[True, False]), LAYOUT, 8)
+    assert batch.weight == [1.0, 0.0]
+
+
 def test_without_y_there_are_no_labels(tmp_path: Path) -> None:
     (batch,) = read_batches(write(tmp_path, x=[[1, 2]]), LAYOUT, 8)
     assert batch.y is None

@@ -27,7 +27,7 @@ from service.reign import Realm
 from service.repositories import checkpoints, leases, models
 from service.settings import Settings
 from service.stream import ModelStream
-from tests.service.learning import Model, samples
+from tests.service.learning import Model, dead, samples
 
 FUNCTIONS: dict[str, tuple[Any, str]] = {
     "take-lease": (leases, "take"),
@@ -143,7 +143,7 @@ def test_a_learner_killed_at_any_step_is_continued_exactly(
         model.stop()
         assert model.position is not None
         assert (model.position.entry, model.position.entries_applied, model.position.samples_learned) == (last, 10, 40)
-        assert [cause.split(":")[0] for _, cause, _ in model.stream.dead()] == ["not msgpack"]
+        assert [cause.split(":")[0] for _, cause, _ in dead(model.stream)] == ["not msgpack"]
         with model.sessions() as session:
             snapshots = checkpoints.snapshots(session, model.id)
         assert [(row.name, row.samples_learned) for row, _ in snapshots] == [("one", 8), ("two", 32)]

@@ -15,6 +15,7 @@ import redis
 import torch
 
 from service import entries
+from service import redis_keys as keys
 from service.append import Limits, append
 from service.database import Sessions
 from service.entries import Command, Samples
@@ -52,6 +53,12 @@ def same(left: FoldState, right: FoldState) -> bool:
     return left.tensors.keys() == right.tensors.keys() and all(
         torch.equal(tensor, right.tensors[name]) for name, tensor in left.tensors.items()
     )
+
+
+def dead(stream: ModelStream) -> list[tuple[EntryId, str, bytes]]:
+    """The dead letters: entry, cause, original bytes."""
+    found: Any = stream._client.xrange(keys.dead_letters(stream._model_id))
+    return [(EntryId.parse(entry), f[b"cause"].decode(), f[keys.FIELD.encode()]) for entry, f in found]
 
 
 class Model:

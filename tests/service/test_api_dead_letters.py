@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from service.services import Services
 from service.stream import ModelStream
 from tests.service.api import GOOD, key, learned, refused
-from tests.service.learning import eventually
+from tests.service.learning import dead, eventually
 
 
 def test_entries_that_changed_nothing_are_listed_counted_and_deleted(
@@ -24,12 +24,17 @@ def test_entries_that_changed_nothing_are_listed_counted_and_deleted(
     page = http.get(f"{model}/dead-letters", params={"limit": 2}).json()
     rest = http.get(f"{model}/dead-letters", params={"cursor": page["next_cursor"]}).json()
     letters = page["dead_letters"] + rest["dead_letters"]
-    assert [letter["entry"] for letter in letters] == [str(entry) for entry, _, _ in stream.dead()]
+    assert [letter["entry"] for letter in letters] == [str(entry) for entry, _, _ in dead(stream)]
     assert all(letter["cause"] and letter["samples"] is None and letter["size_bytes"] == 9 for letter in letters)
     assert rest["next_cursor"] is None
     until = {"until": letters[1]["entry"]}
     assert http.delete(f"{model}/dead-letters", params=until).status_code == 204
     assert [one["entry"] for one in http.get(f"{model}/dead-letters").json()["dead_letters"]] == [letters[2]["entry"]]
+    last = 2**64 - 1
+    assert http.delete(f"{model}/dead-letters", params={"until": f"7-{last}"}).status_code == 204
+    beyond = {"until": f"{last}-{last}"}
+    assert refused(http.delete(f"{model}/dead-letters", params=beyond), 422, "invalid") == [("until", beyond["until"])]
+    assert http.get(model).json()["dead_letters"] == 1
     assert refused(http.delete(f"{model}/dead-letters"), 422, "invalid") == [("until", None)]
     assert refused(http.delete(f"{model}/dead-letters", params={"until": "x"}), 422, "invalid") == [("until", "x")]
 

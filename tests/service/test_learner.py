@@ -22,7 +22,7 @@ from service.fold import Fold
 from service.redis_clients import sync_client
 from service.repositories import checkpoints, leases, models
 from service.state import FoldState
-from tests.service.learning import Model, eventually, same, samples
+from tests.service.learning import Model, dead, eventually, same, samples
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def test_entries_that_do_not_decode_become_dead_letters_and_learning_goes_on(mod
     model.start()
     model.applied(ids[-1])
     model.stop()
-    assert [(entry, payload) for entry, _, payload in model.stream.dead()] == list(
+    assert [(entry, payload) for entry, _, payload in dead(model.stream)] == list(
         zip(ids[1:3], payloads[1:3], strict=True)
     )
-    assert ["not msgpack" in model.stream.dead()[0][1], "'maybe'" in model.stream.dead()[1][1]] == [True, True]
+    assert ["not msgpack" in dead(model.stream)[0][1], "'maybe'" in dead(model.stream)[1][1]] == [True, True]
     assert model.position is not None
     assert (model.position.entries_applied, model.position.samples_learned) == (4, 8)
     assert same(model.state, model.folded([payloads[0], payloads[3]]))
@@ -79,7 +79,7 @@ def test_an_update_that_is_not_finite_is_discarded_whole_and_dead_lettered(creat
     model.start()
     model.applied(ids[-1])
     model.stop()
-    [(entry, cause, payload)] = model.stream.dead()
+    [(entry, cause, payload)] = dead(model.stream)
     assert (entry, cause, payload) == (ids[1], "the update was not finite", encode(poison))
     assert model.position is not None
     assert model.position.samples_learned == 4
@@ -248,6 +248,33 @@ def test_a_model_deleted_while_its_learner_recovers_ends_it(
     learner = model.start()
     learner.join(20)
     assert learner.status == "gone"
+
+
+def test_a_checkpoint_pruned_by_who_took_the_lease_meanwhile_is_no_deletion(
+    model: Model, factory: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.start()
+    model.applied(model.post(samples(8))[-1])
+    model.stop()
+    asked_for = []
+
+    def pruned_once(sessions: Sessions, model_id: str, state_id: str) -> FoldState:
+        asked_for.append(state_id)
+        return stored_state(sessions, model_id, state_id if len(asked_for) > 1 else "pruned")
+
+    monkeypatch.setattr("service.reign.stored_state", pruned_once)
+    learner = model.start()
+    eventually(lambda: learner.status == "learning")
+    model.applied(model.post(samples(8, seed=1))[-1])
+
+
+def test_dead_letters_of_one_read_are_all_kept_in_their_order(create: Callable[..., Model]) -> None:
+    model = create(scale="none")
+    poison = encode(Samples(np.full((2, 3), 1e30, np.float32), ["yes", "no"], None))
+    ids = model.append(encode(samples(4)), poison, b"\xc1garbage", poison, b"\xc1more")
+    model.start()
+    model.applied(ids[-1])
+    assert [entry for entry, _, _ in dead(model.stream)] == ids[1:]
 
 
 def test_of_a_model_deleted_while_it_learns_nothing_is_left(

@@ -19,7 +19,7 @@ from service.entry_id import ORIGIN
 from service.repositories import checkpoints, leases, models
 from service.shadows import add_shadow
 from service.tables import CheckpointRow, TensorRow
-from tests.service.learning import Model, eventually, same, samples
+from tests.service.learning import Model, dead, eventually, same, samples
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from service.append import AppendFull, Limits, Post, Seen, StreamGone, append
 from service.entry_id import ORIGIN, EntryId
 from service.redis_clients import async_client
 from service.stream import READ_COUNT, ModelStream
+from tests.service.learning import dead
 
 LIMITS = Limits(ttl_ms=60_000, most=5)
 UUID = "the-log"
@@ -104,7 +105,7 @@ def test_burying_an_entry_twice_leaves_one_dead_letter(stream: ModelStream) -> N
     stream.bury(EntryId(5, 1), b"bytes", "cause")
     stream.bury(EntryId(6, 0), b"more", "another")
     stream.bury(EntryId(5, 1), b"bytes", "cause")
-    assert stream.dead() == [(EntryId(5, 1), "cause", b"bytes"), (EntryId(6, 0), "another", b"more")]
+    assert dead(stream) == [(EntryId(5, 1), "cause", b"bytes"), (EntryId(6, 0), "another", b"more")]
 
 
 def test_an_entry_without_our_field_comes_back_as_bytes_that_do_not_decode(

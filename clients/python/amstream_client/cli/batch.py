@@ -34,6 +34,7 @@ class Layout:
     features: Sequence[str] | None = None  # names of columns, where the model names its features
     time: str | None = None  # name of a column
     header: bool | None = None  # whether a CSV has one; None: as it looks
+    learns: bool = True  # else weights and times are of no interest
 
     @classmethod
     def to_learn(
@@ -54,7 +55,8 @@ class Layout:
 
     @classmethod
     def to_predict(cls, spec: Spec, label: str | None, header: bool | None = None) -> Layout:
-        return cls(spec["inputs"], spec["label_type"], None, label, None, spec.get("features"), header=header)
+        names = label, None, spec.get("features")
+        return cls(spec["inputs"], spec["label_type"], None, *names, header=header, learns=False)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def to_number(text: str) -> float:
 
 def to_weight(value: str | float) -> float:
     """Raises ValueError when it is missing, or none that the service takes."""
-    weight = to_number(str(value))
+    weight = to_number(value) if isinstance(value, str) else float(value)
     if math.isnan(weight):
         raise ValueError("the weight is missing")
     if not 0 <= weight <= LARGEST_WEIGHT:

@@ -63,7 +63,7 @@ def _columns(path: Path, first: Record, layout: Layout) -> _Columns:
     label, weight, time = (_named(path, row, names, name) for name in (layout.label, layout.weight, layout.time))
     features = [column for column in range(len(fields)) if column not in (label, weight, time)]
     words = layout.header is not False and _are_words([fields[column] for column in features])
-    if layout.features is not None and (label is not None or words):
+    if layout.features is not None and (label is not None or layout.header or words):
         return _by_name(path, names, layout, label, weight, time)
     if label is None and len(features) == layout.inputs + 1:
         label = features.pop()
@@ -119,7 +119,7 @@ def _is_numbered(path: Path, first: Record, layout: Layout) -> bool:
             to_target(label, layout)
         except ValueError:
             return True
-        if layout.classes is not None and label != str(layout.inputs):
+        if (layout.classes is not None or _is_number(label)) and label != str(layout.inputs):
             return False
     raise DataFileError(f"{path}, row {row}: is a header of numbers, or a sample: --header or --no-header says which")
 

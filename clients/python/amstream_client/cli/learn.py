@@ -67,17 +67,10 @@ class Run:
     pass_number: int
 
     def key_of_batch(self, digest: str, number: int) -> str:
-        parts = (
-            digest,
-            self.model,
-            self.layout.label,
-            self.layout.weight,
-            self.layout.time,
-            self.layout.header,
-            self.batch_size,
-            self.pass_number,
-            number,
-        )
+        """Whether a header was found or named makes no difference: it is the same samples."""
+        layout = self.layout
+        named = (layout.label, layout.weight) if layout.time is None else (layout.label, layout.weight, layout.time)
+        parts = (digest, self.model, *named, self.batch_size, self.pass_number, number)
         return "file-" + hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

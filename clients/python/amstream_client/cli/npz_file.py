@@ -20,7 +20,8 @@ Value = TypeVar("Value")
 
 def read_npz(path: Path, layout: Layout, size: int) -> Iterator[Batch]:
     """A row is a sample here, counted from 1."""
-    arrays = _load(path, {"x", layout.label or "y", layout.weight or "weight", layout.time or "time"})
+    learns = {layout.weight or "weight", layout.time or "time"} if layout.learns else set()
+    arrays = _load(path, {"x", layout.label or "y"} | learns)
     x = arrays.get("x")
     if x is None or x.ndim != 2 or not len(x) or x.dtype.kind not in "biuf":
         raise DataFileError(f"{path}: needs an array x of numbers with shape (n, inputs)")
