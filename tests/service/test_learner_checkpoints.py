@@ -179,7 +179,7 @@ def test_a_stop_in_the_middle_of_what_was_read_ends_after_the_current_entry_and_
     with factory.begin() as session:  # holds back the snapshot's checkpoint, and with it the learner
         leases.hold(session, model.id, 1, lease_s=1000.0)
         ids = model.append(blocks[0], b"garbage", encode(Snapshot("here", "x")), *blocks[1:])
-        eventually(model.stream.dead)
+        eventually(partial(dead, model.stream))
         learner.stop()
     model.stop()
     assert model.position is not None
