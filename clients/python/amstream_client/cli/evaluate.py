@@ -15,7 +15,7 @@ from amstream_client.cli.arguments import HeaderOption, ModelArgument, TimeOptio
 from amstream_client.cli.batch import Layout
 from amstream_client.cli.connection import KeyOption, UrlOption, connected
 from amstream_client.cli.files import read_batches, sha256_of
-from amstream_client.cli.learn import INTERRUPTED, RETRIES, Run, Tally, check, send
+from amstream_client.cli.learn import RETRIES, Run, Tally, check, send
 from amstream_client.cli.output import JsonOption, console, print_json, print_table
 from amstream_client.cli.prequential import Prequential, PrequentialValues
 from amstream_client.cli.waiting import wait_until_learned
@@ -56,9 +56,9 @@ def evaluate(
 
     Example: amstream evaluate digits digits.csv --label digit
     """
+    tally = Tally()
     with connected(context, url, key, retries=RETRIES) as client:
-        tally = Tally()
-        try:
+        with tally.telling():
             spec = client.model(model).spec
             size = batch or spec.get("block", {}).get("size", 64)
             run = Run(model, file, Layout.to_learn(spec, label, weight, time, header), size, pass_number)
@@ -66,13 +66,6 @@ def evaluate(
             judge = Values() if spec.get("task") == "regression" else Labels()
             started = monotonic()
             _evaluate(client, run, judge, tally)
-        except KeyboardInterrupt:
-            typer.echo(f"interrupted: {tally.so_far()}", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except AmstreamError as error:
-            if not tally.accepted:
-                raise
-            raise tally.after(error) from error
         rate = judge.seen.samples / (monotonic() - started)
         if tally.repeated:
             before = f"{tally.repeated} of {tally.accepted} samples had been accepted before"

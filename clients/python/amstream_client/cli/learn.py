@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -45,15 +47,25 @@ class Tally:
         first, last = self.entries[0], self.entries[-1]
         return f"{before}, entry {first}" if first == last else f"{before}, entries {first} to {last}"
 
-    def so_far(self) -> str:
-        return f"{self.accepted} samples accepted; the same command on the same file goes on from there"
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Whatever ends this early says how far it got until then."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted: {self._so_far()}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except AmstreamError as error:
+            if not self.accepted:
+                raise
+            so_far = self._so_far()
+            if isinstance(error, DataFileError):
+                rest = "the rows before these are learned: leave them out when the rest is mended"
+                so_far = f"{self.accepted} samples accepted; {rest}"
+            raise AmstreamError(f"{error} ({so_far})") from error
 
-    def after(self, error: AmstreamError) -> AmstreamError:
-        """What failed, and how far it got until then."""
-        if isinstance(error, DataFileError):
-            rest = "the rows before these are learned: leave them out when the rest is mended"
-            return AmstreamError(f"{error} ({self.accepted} samples accepted; {rest})")
-        return AmstreamError(f"{error} ({self.so_far()})")
+    def _so_far(self) -> str:
+        return f"{self.accepted} samples accepted; the same command on the same file goes on from there"
 
 
 @dataclass(frozen=True)
@@ -117,25 +129,17 @@ def learn(
     amstream learn digits digits.csv --label digit --wait
     amstream learn digits more.npz --batch 64
     """
+    tally = Tally()
     passed_over: list[str] = []
-    with connected(context, url, key, retries=RETRIES) as client:
-        tally = Tally()
-        try:
-            spec = client.model(model).spec
-            run = Run(model, file, Layout.to_learn(spec, label, weight, time, header), batch, pass_number)
-            check(run)
-            _send(client, run, tally)
-            if wait and tally.entries:
-                wait_until_learned(client, model, spec["inputs"], tally.entries[-1])
-                dead = {letter.entry for letter in client.dead_letters(model)}
-                passed_over = [entry for entry in tally.entries if entry in dead]
-        except KeyboardInterrupt:
-            typer.echo(f"interrupted: {tally.so_far()}", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except AmstreamError as error:
-            if not tally.accepted:
-                raise
-            raise tally.after(error) from error
+    with connected(context, url, key, retries=RETRIES) as client, tally.telling():
+        spec = client.model(model).spec
+        run = Run(model, file, Layout.to_learn(spec, label, weight, time, header), batch, pass_number)
+        check(run)
+        _send(client, run, tally)
+        if wait and tally.entries:
+            wait_until_learned(client, model, spec["inputs"], tally.entries[-1])
+            dead = {letter.entry for letter in client.dead_letters(model)}
+            passed_over = [entry for entry in tally.entries if entry in dead]
     if as_json:
         entries = {"last_entry": tally.entries[-1] if tally.entries else None, "entries": tally.entries}
         counts = {"accepted": tally.accepted, "repeated": tally.repeated}
