@@ -23,19 +23,21 @@ CREATE TRIGGER refuse BEFORE INSERT ON state_tensors EXECUTE FUNCTION refuse()
 """
 
 
-def set_most_pages(pages: int, connection: Any, *_: object) -> None:
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-
-
 @pytest.fixture
 def fill(engine: Engine) -> Callable[[], Callable[[], None]]:
     """Leaves no room for another state, and returns what makes room again."""
+    most_pages = [MOST_PAGES]
+
+    def set_most_pages(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {most_pages[-1]}")
+
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "checkout", set_most_pages)  # before a learner's thread goes through the listeners
 
     def fill_sqlite() -> Callable[[], None]:
         with engine.connect() as connection:
-            pages = connection.execute(text("PRAGMA page_count")).scalar_one()
-        event.listen(engine, "checkout", partial(set_most_pages, pages))
-        return lambda: event.listen(engine, "checkout", partial(set_most_pages, MOST_PAGES))
+            most_pages.append(connection.execute(text("PRAGMA page_count")).scalar_one())
+        return lambda: most_pages.append(MOST_PAGES)
 
     def run(statements: str) -> None:
         with engine.begin() as connection:
