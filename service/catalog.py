@@ -14,6 +14,7 @@ import redis
 from anyio.to_thread import run_sync
 from sqlalchemy.exc import IntegrityError
 
+from service.aside import stored_state
 from service.database import Sessions
 from service.fold import START, Fold
 from service.problems import Conflict, FieldError, Invalid, Unavailable, UnknownModel
@@ -23,7 +24,7 @@ from service.repositories.checkpoints import Position
 from service.shadows import add_shadow
 from service.spec import ModelSpec
 from service.spec_fields import NAME
-from service.state import DamagedState, load
+from service.state import DamagedState
 from service.stream import ModelStream
 from service.tables import ModelRow
 from service.version import Version
@@ -246,15 +247,15 @@ class Catalog:
                 self.forget(model.name)
                 raise UnknownModel(model.name)
             checkpoint = checkpoints.newest(session, model.id)
-            stored = None if checkpoint is None else checkpoints.state(session, model.id, checkpoint.state_id)
-        if checkpoint is not None and stored is None:  # the learner pruned it meanwhile: there is a newer one
-            return self._checkpointed(model)
         fold = Fold(model.spec, device="cpu")
-        if checkpoint is not None and stored is not None:
+        if checkpoint is not None:
             try:
-                fold.restore(load(stored), checkpoint.position)
+                state = stored_state(self._sessions, model.id, checkpoint.state_id)
+            except KeyError:  # the learner pruned it meanwhile: there is a newer one
+                return self._checkpointed(model)
             except DamagedState as error:
                 raise Unavailable(f"the newest checkpoint of model {model.name!r} is damaged: {error}") from error
+            fold.restore(state, checkpoint.position)
         return Published(0, fold.version())
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service import entries, exchange
+from service.aside import stored_state
 from service.catalog import Model
 from service.commands import Commands, audit
 from service.database import Sessions
@@ -36,7 +37,7 @@ from service.problems import (
 from service.repositories import checkpoints, models
 from service.repositories.checkpoints import Position
 from service.spec_fields import NAME
-from service.state import DamagedState, load
+from service.state import DamagedState
 from service.stream import ModelStream
 from service.tables import SnapshotRow, StateRow
 
@@ -137,12 +138,10 @@ class Snapshots:
     def export(self, model: Model, name: str, *, by: Caller) -> tuple[Snapshot, bytes]:
         """The snapshot as a file for `import_`, here or elsewhere. Raises: UnknownSnapshot; Conflict when it is damaged."""
         snapshot = self.get(model, name)
-        with self._sessions() as session:
-            stored = checkpoints.state(session, model.id, snapshot.state_id)
-        if stored is None:  # deleted meanwhile
-            raise UnknownSnapshot(model.name, name)
         try:
-            state = load(stored)
+            state = stored_state(self._sessions, model.id, snapshot.state_id)
+        except KeyError:  # deleted meanwhile
+            raise UnknownSnapshot(model.name, name) from None
         except DamagedState as error:
             raise Conflict(f"snapshot {name!r} is damaged: {error}") from error
         content = exchange.write(

@@ -40,18 +40,10 @@ async def list_dead_letters(
     model = await services.catalog.get(name)
     place = place_of(cursor, str)
     after = ORIGIN if place is None else _not_the_last("cursor", place)
-    found = await dead_letters.dead_letters(services.async_redis, model.id, after=after, most=limit + 1)
+    found = await dead_letters.dead_letters(services.async_redis, model.id, model.spec, after=after, most=limit + 1)
     letters, next_cursor = cut(found, limit, lambda letter: str(letter.entry))
     return DeadLetterList(
-        dead_letters=[
-            DeadLetterResource(
-                entry=str(letter.entry),
-                cause=letter.cause,
-                samples=letter.samples(model.spec),
-                size_bytes=len(letter.payload),
-            )
-            for letter in letters
-        ],
+        dead_letters=[DeadLetterResource(**vars(letter) | {"entry": str(letter.entry)}) for letter in letters],
         next_cursor=next_cursor,
     )
 

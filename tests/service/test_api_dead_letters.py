@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from fastapi.testclient import TestClient
 
+from service import dead_letters
+from service.entry_id import EntryId
 from service.services import Services
 from service.stream import ModelStream
 from tests.service.api import GOOD, key, learned, refused
@@ -39,6 +42,19 @@ def test_entries_that_changed_nothing_are_listed_counted_and_deleted(
     assert refused(http.delete(f"{model}/dead-letters", params={"until": "x"}), 422, "invalid") == [("until", "x")]
 
 
+def test_many_are_listed_whole(
+    http: TestClient, model: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "READ_AT_ONCE", 2)
+    stream = ModelStream(services.sync_redis, http.get(model).json()["id"])
+    for number in range(5):
+        stream.bury(EntryId(number + 1, 0), b"payload", "cause")
+    for limit in (3, 4, 5, 6):
+        listed = http.get(f"{model}/dead-letters", params={"limit": limit}).json()
+        assert [one["entry"] for one in listed["dead_letters"]] == [f"{n + 1}-0" for n in range(min(limit, 5))]
+        assert (listed["next_cursor"] is None) == (limit >= 5)
+
+
 def test_any_key_of_the_model_reads_them_and_administrators_delete_them(
     http: TestClient, model: str, services: Services
 ) -> None:
@@ -66,13 +82,15 @@ def test_labels_with_which_there_would_be_too_many_classes_are_refused_where_the
     assert http.get(path).json()["dead_letters"] == 0
 
 
-def test_of_too_many_classes_that_come_at_once_the_later_are_dead_letters(http: TestClient, services: Services) -> None:
+def test_of_too_many_classes_that_come_at_once_the_later_are_dead_letters(
+    http: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the first is learned, nobody knows that there is no room for the second."""
     path = "/v1/models/few"
     spec = {"inputs": 3, "hidden": [8], "classes": ["a"], "max_classes": 2, "block": {"size": 1}}
     assert http.put(path, json=spec).status_code == 201
     learned(http, path, [{"x": [1, 2, 3], "y": "a"}])
-    services.catalog.check_classes = lambda *_: None  # type: ignore[method-assign]
+    monkeypatch.setattr(services.catalog, "check_classes", lambda *_: None)
     for label in "bc":
         assert http.post(f"{path}/samples", json={"samples": [{"x": [1, 2, 3], "y": label}]}).status_code == 202
     eventually(lambda: http.get(path).json()["dead_letters"] == 1)
